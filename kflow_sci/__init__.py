@@ -1,0 +1,32 @@
+"""K-Flow: flow matching along the K-amplitude, for molecular clusters and images.
+
+The few names most people need are here. Nothing heavy is imported until a name is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Cluster": "kflow_sci.assembly.cluster",
+    "Molecule": "kflow_sci.assembly.molecule",
+    "KFlowError": "kflow_sci.errors",
+}
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on first use."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """All public names, also those not imported yet."""
+    return sorted(set(globals()) | set(_HOME))

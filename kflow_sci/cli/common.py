@@ -1,0 +1,39 @@
+"""What the commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kflow_sci.files import output_folder
+
+
+def out_dir(path: str | Path) -> Path:
+    """Make the output folder of a command before the long work starts, and take it away if nothing came of it.
+
+    Call it inside a command, first thing after the input was checked: a place that cannot be written is then refused
+    at once and not after the work. Folders that this call made and that are still empty when the command ends are
+    removed, so a failed command leaves nothing behind.
+
+    Args:
+        path: The folder; it may exist, and what is in it stays.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OutputError: ``path`` is a file or cannot be written.
+    """
+    folder = Path(path)
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.call_on_close(lambda: _remove_empty(made))
+    return output_folder(folder)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:  # deepest first
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()

@@ -62,9 +62,15 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.replace(temporary, target)
     except OSError as error:
-        named = {os.fspath(name) for name in (error.filename, error.filename2) if isinstance(name, str | os.PathLike)}
+        named = {
+            os.fspath(name)
+            for name in (error.filename, error.filename2)
+            if isinstance(name, str | os.PathLike)
+        }
         if error.errno == errno.ENOENT and os.fspath(temporary) in named and target.parent.is_dir():
-            raise OutputError(f"cannot write {path}: its temporary file was never written or was removed") from error
+            raise OutputError(
+                f"cannot write {path}: its temporary file was never written or was removed"
+            ) from error
         if error.errno in _PLACE or os.fspath(temporary) in named:
             raise OutputError(f"cannot write {path}: {reason(error)}") from error
         raise

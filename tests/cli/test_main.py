@@ -17,7 +17,19 @@ from kflow_sci.cli import common
 from kflow_sci.cli import main as cli
 from kflow_sci.errors import MoleculeError, OutputError
 
-HEAVY = {"torch", "numpy", "rdkit", "ase", "pymatgen", "gemmi", "lightning", "matplotlib", "rich", "pandas", "scipy"}
+HEAVY = {
+    "torch",
+    "numpy",
+    "rdkit",
+    "ase",
+    "pymatgen",
+    "gemmi",
+    "lightning",
+    "matplotlib",
+    "rich",
+    "pandas",
+    "scipy",
+}
 
 
 def run_python(*words: str) -> subprocess.CompletedProcess[str]:
@@ -30,7 +42,9 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., object]]
 
     def install(function: Callable[..., object]) -> None:
         made = click.Command("score", callback=function, params=[click.Option(["--copies"], type=int)])
-        monkeypatch.setattr(cli.LazyGroup, "get_command", lambda self, ctx, name: made if name == "score" else None)
+        monkeypatch.setattr(
+            cli.LazyGroup, "get_command", lambda self, ctx, name: made if name == "score" else None
+        )
 
     return install
 
@@ -121,7 +135,9 @@ def test_interruption_ends_without_a_traceback(
     assert capsys.readouterr().err.split() == ["kflow:", "interrupted"]
 
 
-@pytest.mark.parametrize("fault", [ZeroDivisionError("ours"), EOFError("short file"), OSError("no file named")])
+@pytest.mark.parametrize(
+    "fault", [ZeroDivisionError("ours"), EOFError("short file"), OSError("no file named")]
+)
 def test_our_own_faults_keep_their_traceback(command: Callable[..., None], fault: Exception) -> None:
     command(fails_with(fault))
     with pytest.raises(type(fault)):
@@ -132,7 +148,11 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        [sys.executable, "-m", "kflow_sci", "--help"], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-m", "kflow_sci", "--help"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, "")
@@ -147,7 +167,9 @@ sys.exit(cli.main(["score"]))
 """
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, "")
 

@@ -1,0 +1,179 @@
+"""Short contacts between rigid molecules: what counts as a clash, and where the close pairs are.
+
+The one idea: a contact limit is 0.8 of the sum of the van der Waals radii, except between a polar hydrogen
+and an acceptor, where it is 0.55: a single limit of 0.8 would fail four in ten true crystals through their
+hydrogen bonds. ``Stack`` lays many clusters out as flat arrays, so that a batch costs one neighbour search
+and no loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.spatial import cKDTree
+
+from kflow_sci.assembly.cluster import Cluster
+from kflow_sci.assembly.elements import BONDI_RADIUS, COVALENT_RADIUS
+from kflow_sci.assembly.molecule import Molecule
+from kflow_sci.errors import ClusterError
+
+CLASH_FRACTION = 0.8
+HYDROGEN_BOND_FRACTION = 0.55
+
+# Elements whose hydrogens can be donated, and elements that accept them.
+DONORS = (7, 8, 9, 16)
+ACCEPTORS = (7, 8, 9, 16, 17, 35, 53)
+BOND_SLACK = 0.4
+
+
+@lru_cache(maxsize=256)
+def radii(molecule: Molecule) -> Float[np.ndarray, " n"]:
+    """Van der Waals radius of each atom, Å: Bondi's, or covalent radius + 0.8 Å where he gives none."""
+    bondi = BONDI_RADIUS[molecule.numbers]
+    return np.where(np.isnan(bondi), COVALENT_RADIUS[molecule.numbers] + 0.8, bondi)
+
+
+@lru_cache(maxsize=256)
+def bonded_pairs(molecule: Molecule) -> Int[np.ndarray, "m 2"]:
+    """The molecule's bonds; where it has none, the pairs within 0.4 Å of the sum of their covalent radii."""
+    if len(molecule.bonds):
+        return np.asarray(molecule.bonds, dtype=np.int64)
+    distance = np.linalg.norm(molecule.positions[:, None] - molecule.positions[None], axis=-1)
+    covalent = COVALENT_RADIUS[molecule.numbers]
+    hydrogen = molecule.numbers == 1
+    close = (distance < covalent[:, None] + covalent + BOND_SLACK) & ~(hydrogen[:, None] & hydrogen)
+    return np.argwhere(np.triu(close, 1))
+
+
+@lru_cache(maxsize=256)
+def polar_hydrogens(molecule: Molecule) -> Bool[np.ndarray, " n"]:
+    """Hydrogens bonded to N, O, F or S: those that make hydrogen bonds."""
+    polar = np.zeros(len(molecule), dtype=bool)
+    for i, j in bonded_pairs(molecule):
+        for hydrogen, partner in ((i, j), (j, i)):
+            if molecule.numbers[hydrogen] == 1 and molecule.numbers[partner] in DONORS:
+                polar[hydrogen] = True
+    return polar
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Many clusters as flat arrays: copies run over all clusters, atoms over all copies.
+
+    Attributes:
+        system: Cluster of each copy, ``(copies,)``.
+        owner: Copy of each atom, ``(atoms,)``.
+        radius: Van der Waals radius of each atom, Å.
+        polar: Whether the atom is a polar hydrogen.
+        acceptor: Whether the atom accepts a hydrogen bond.
+        n_systems: Number of clusters.
+        centroid: Å, ``(copies, 3)``.
+        arm: Atom minus its centroid, world frame, Å, ``(atoms, 3)``.
+    """
+
+    system: Int[np.ndarray, " copies"]
+    owner: Int[np.ndarray, " atoms"]
+    radius: Float[np.ndarray, " atoms"]
+    polar: Bool[np.ndarray, " atoms"]
+    acceptor: Bool[np.ndarray, " atoms"]
+    n_systems: int
+    centroid: Float[np.ndarray, "copies 3"]
+    arm: Float[np.ndarray, "atoms 3"]
+
+    @classmethod
+    def of(cls, clusters: Sequence[Cluster]) -> Stack:
+        """Lay clusters out flat.
+
+        Raises:
+            ClusterError: no cluster, an empty one, or one with a pose that is not finite.
+        """
+        if not clusters or min(len(cluster) for cluster in clusters) == 0:
+            raise ClusterError("no molecules to work on: give at least one cluster with at least one copy")
+        for number, cluster in enumerate(clusters):
+            if not (np.isfinite(cluster.centroid).all() and np.isfinite(cluster.rotation).all()):
+                raise ClusterError(
+                    f"cluster {number} has a pose that is not finite: count it as failed and leave it out"
+                )
+        molecules = [cluster.molecules[k] for cluster in clusters for k in cluster.kind]
+        numbers = np.concatenate([molecule.numbers for molecule in molecules])
+        orientation = np.concatenate([cluster.orientation for cluster in clusters]).astype(np.float64)
+        return cls(
+            system=np.repeat(np.arange(len(clusters)), [len(cluster) for cluster in clusters]),
+            owner=np.repeat(np.arange(len(molecules)), [len(molecule) for molecule in molecules]),
+            radius=np.concatenate([radii(molecule) for molecule in molecules]),
+            polar=np.concatenate([polar_hydrogens(molecule) for molecule in molecules]),
+            acceptor=np.isin(numbers, ACCEPTORS),
+            n_systems=len(clusters),
+            centroid=np.concatenate([cluster.centroid for cluster in clusters]).astype(np.float64),
+            arm=np.concatenate(
+                [m.positions @ turn.T for m, turn in zip(molecules, orientation, strict=True)]
+            ),
+        )
+
+    @property
+    def positions(self) -> Float[np.ndarray, "atoms 3"]:
+        """Å."""
+        return self.centroid[self.owner] + self.arm
+
+    def limits(self, pairs: Int[np.ndarray, "p 2"]) -> Float[np.ndarray, " p"]:
+        """Distance below which each pair of atoms clashes, Å."""
+        i, j = pairs.T
+        bonding = (self.polar[i] & self.acceptor[j]) | (self.acceptor[i] & self.polar[j])
+        return np.where(bonding, HYDROGEN_BOND_FRACTION, CLASH_FRACTION) * (self.radius[i] + self.radius[j])
+
+    def close_pairs(
+        self,
+        reach: float,
+        centroid: Float[np.ndarray, "copies 3"],
+        arm: Float[np.ndarray, "atoms 3"],
+        live: Bool[np.ndarray, " b"] | None = None,
+    ) -> Int[np.ndarray, "p 2"]:
+        """Pairs of atoms of different copies of one cluster within ``reach`` Å, in the order of their
+        numbers.
+
+        Args:
+            reach: Å.
+            centroid: Where the copies are now, Å.
+            arm: How their atoms lie about them now, Å.
+            live: Clusters to look at; all if None.
+        """
+        system = self.system[self.owner]
+        atoms = np.arange(len(self.owner)) if live is None else np.flatnonzero(live[system])
+        # A fourth coordinate keeps the clusters apart, so that one tree serves them all without loss of
+        # digits.
+        points = np.column_stack([centroid[self.owner] + arm, system * (2.0 * reach + 1.0)])[atoms]
+        pairs = atoms[
+            cKDTree(points, compact_nodes=False, balanced_tree=False).query_pairs(
+                reach, output_type="ndarray"
+            )
+        ]
+        pairs = pairs[self.owner[pairs[:, 0]] != self.owner[pairs[:, 1]]]
+        return pairs[np.argsort(pairs[:, 0] * len(self.owner) + pairs[:, 1])]
+
+
+def clashing_pairs(clusters: Sequence[Cluster]) -> Float[np.ndarray, " b"]:
+    """Clashing pairs of atoms per molecule of each cluster.
+
+    A pair of atoms of two molecules clashes below 0.8 of the sum of their van der Waals radii; a hydrogen on
+    N, O, F or S and an acceptor (N, O, F, S, Cl, Br, I) clash below 0.55 of it. Each pair counts once.
+
+    Returns:
+        Number of clashing pairs divided by the number of molecules; 0 is best.
+
+    Raises:
+        ClusterError: an empty cluster, or a pose that is not finite.
+
+    Source:
+        Radii of Bondi, J. Phys. Chem. 68 (1964) 441. The factor 0.8 alone would reject 43 % of true crystals,
+        the exception for hydrogen bonds leaves 0.6 %.
+    """
+    stack = Stack.of(clusters)
+    pairs = stack.close_pairs(2.0 * CLASH_FRACTION * float(stack.radius.max()), stack.centroid, stack.arm)
+    distance = np.linalg.norm(np.subtract(*stack.positions[pairs.T]), axis=1)
+    clashing = distance < stack.limits(pairs)
+    count = np.bincount(stack.system[stack.owner[pairs[clashing, 0]]], minlength=stack.n_systems)
+    return count / np.bincount(stack.system)

@@ -52,6 +52,15 @@ CRYSTAL_VOLUME = _table(
     }
 )  # fmt: skip
 
+# Pauling electronegativities in Allred's revision, J. Inorg. Nucl. Chem. 17 (1961) 215.
+ELECTRONEGATIVITY = _table(
+    {
+        "H": 2.20, "Li": 0.98, "Be": 1.57, "B": 2.04, "C": 2.55, "N": 3.04, "O": 3.44, "F": 3.98, "Na": 0.93,
+        "Mg": 1.31, "Al": 1.61, "Si": 1.90, "P": 2.19, "S": 2.58, "Cl": 3.16, "K": 0.82, "Ca": 1.00, "As": 2.18,
+        "Se": 2.55, "Br": 2.96, "Sn": 1.96, "Te": 2.10, "I": 2.66,
+    }
+)  # fmt: skip
+
 
 def crystal_volume(numbers: Int[np.ndarray, " n"]) -> float:
     """Volume one molecule takes in its crystal, Å^3, as the sum of mean atomic volumes.

@@ -26,7 +26,7 @@ help:
 # The pinned torch goes first and alone: a later package could otherwise pull in another build of it.
 $(READY): pyproject.toml constraints.txt
 	@python=""; \
-	for name in $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	for name in $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python); do \
 	  if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    if "$$name" -c 'import ensurepip, venv' 2>/dev/null; then python="$$name"; break; fi; \
 	    half="$$name"; \

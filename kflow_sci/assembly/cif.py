@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from kflow_sci.assembly.elements import COVALENT_RADIUS, SYMBOLS
+from kflow_sci.assembly.elements import COVALENT_RADIUS, NUMBER_OF, SYMBOLS
 from kflow_sci.errors import CrystalError
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ REASONS = {
     "molecule": "the molecule has fewer or more atoms than a rigid molecule here may have",
 }
 
-_CELL_TAGS = tuple(f"_cell_length_{x}" for x in "abc") + tuple(f"_cell_angle_{x}" for x in ("alpha", "beta", "gamma"))
+_CELL_TAGS = tuple(f"_cell_length_{x}" for x in "abc") + tuple(
+    f"_cell_angle_{x}" for x in ("alpha", "beta", "gamma")
+)
 _OPERATION_TAGS = (
     "_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz", "_space_group_symop.operation_xyz",
 )  # fmt: skip
@@ -56,7 +58,7 @@ class Sites:
     """The asymmetric unit as the file states it.
 
     Attributes:
-        name: Name of the data block.
+        name: Name of the file without its suffix, or of the data block where text was given.
         cell: Rows are the cell vectors a, b, c in Å, ``(3, 3)``; a along x, b in the xy plane.
         turn: Rotation parts of the operations in fractional coordinates, ``(g, 3, 3)``; the identity first.
         shift: Translation parts, ``(g, 3)``.
@@ -94,18 +96,21 @@ def read_cif(source: str | Path) -> Sites:
         document = gemmi.cif.read_string(text)
     except ValueError as error:
         where = " ".join(str(error).split())
-        raise CrystalError("unreadable", f"{name} is not a CIF ({where}): give a crystallographic information file") from None
+        raise CrystalError("unreadable", f"{name} is not a CIF ({where}): give a CIF of a crystal") from None
     blocks = [b for b in document if len(b.find_values("_atom_site_fract_x"))]
     if not blocks:
-        raise CrystalError("no_atoms", f"{name} has no atom sites with fractional coordinates: give a CIF of a crystal")
+        raise CrystalError(
+            "no_atoms", f"{name} has no atom sites with fractional coordinates: give a CIF of a crystal"
+        )
     block = blocks[0]
+    name = Path(source).stem if not isinstance(source, str) or not _is_text(source) else block.name or name
     cell = _cell(block, name)
     turn, shift, space_group = _operations(block, name)
     cell = _symmetric_cell(cell, turn, name)
     sites = [s for s in gemmi.make_small_structure_from_block(block).sites if not _is_dummy(s, block)]
     _check_sites(sites, block, name)
     return Sites(
-        name=block.name or name,
+        name=name,
         cell=cell,
         turn=turn,
         shift=shift,
@@ -117,14 +122,20 @@ def read_cif(source: str | Path) -> Sites:
     )
 
 
+def _is_text(source: str) -> bool:
+    return "\n" in source or "\r" in source
+
+
 def _read_text(source: str | Path) -> tuple[str, str]:
-    if isinstance(source, str) and ("\n" in source or "\r" in source):
+    if isinstance(source, str) and _is_text(source):
         return "CIF text", source
     path = Path(source)
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise CrystalError("unreadable", f"{path} cannot be read ({error.strerror}): give the path of a CIF") from None
+        raise CrystalError(
+            "unreadable", f"{path} cannot be read ({error.strerror}): give the path of a CIF"
+        ) from None
     if not raw.strip():
         raise CrystalError("unreadable", f"{path} is empty: give a CIF of a crystal")
     if b"\0" in raw:
@@ -155,25 +166,30 @@ def _cell(block: gemmi.cif.Block, name: str) -> Float[np.ndarray, "3 3"]:
         values.append(number)
     a, b, c, *angles = values
     if min(a, b, c) <= 0 or not all(0 < x < 180 for x in angles):
-        raise CrystalError("odd_cell", f"{name} has the cell {values}: lengths must be > 0 and angles within 0-180 degrees")
+        raise CrystalError(
+            "odd_cell", f"{name} has the cell {values}: lengths > 0 and angles of 0-180 degrees are needed"
+        )
     cos_a, cos_b, cos_g = (math.cos(math.radians(x)) for x in angles)
     squared = 1 - cos_a**2 - cos_b**2 - cos_g**2 + 2 * cos_a * cos_b * cos_g
     if squared <= 1e-6:
-        raise CrystalError("odd_cell", f"{name} has the angles {angles}, which enclose no volume: correct the cell")
-    metric = np.array(
-        [[a * a, a * b * cos_g, a * c * cos_b], [a * b * cos_g, b * b, b * c * cos_a], [a * c * cos_b, b * c * cos_a, c * c]]
-    )
-    return np.linalg.cholesky(metric)
+        raise CrystalError(
+            "odd_cell", f"{name} has the angles {angles}, which enclose no volume: correct the cell"
+        )
+    cosines = np.array([[1, cos_g, cos_b], [cos_g, 1, cos_a], [cos_b, cos_a, 1]])
+    return np.linalg.cholesky(cosines * np.outer([a, b, c], [a, b, c]))
 
 
-def _symmetric_cell(cell: Float[np.ndarray, "3 3"], turn: Int[np.ndarray, "g 3 3"], name: str) -> Float[np.ndarray, "3 3"]:
+def _symmetric_cell(
+    cell: Float[np.ndarray, "3 3"], turn: Int[np.ndarray, "g 3 3"], name: str
+) -> Float[np.ndarray, "3 3"]:
     """The cell whose metric has the symmetry exactly, so that every operation is a motion to the last digit."""
     metric = cell @ cell.T
     mean = np.einsum("gki,kl,glj->ij", turn, metric, turn) / len(turn)
     worst = np.abs(mean - metric).max() / np.abs(metric).max()
     if worst > _METRIC_TOLERANCE:
         raise CrystalError(
-            "odd_cell", f"{name} has a cell that its symmetry changes by {worst:.1%} (limit {_METRIC_TOLERANCE:.0%}): correct it"
+            "odd_cell",
+            f"{name} has a cell that its symmetry changes by {worst:.1%} (limit {_METRIC_TOLERANCE:.0%}): mend it",
         )
     return np.linalg.cholesky(mean)
 
@@ -189,7 +205,9 @@ def _operations(block: gemmi.cif.Block, name: str) -> tuple[np.ndarray, np.ndarr
         try:
             operations = [gemmi.Op(t) for t in triplets]
         except RuntimeError as error:
-            raise CrystalError("symmetry", f"{name} has a symmetry operation that cannot be read ({error}): correct it") from None
+            raise CrystalError(
+                "symmetry", f"{name} has an unreadable symmetry operation ({error}): correct it"
+            ) from None
     elif group is not None:
         operations = list(group)
     else:
@@ -208,7 +226,8 @@ def _operations(block: gemmi.cif.Block, name: str) -> tuple[np.ndarray, np.ndarr
             f"{len(group.sym_ops)}: correct one of them",
         )
     known = gemmi.find_spacegroup_by_ops(gemmi.GroupOps(operations))
-    return turn, shift / gemmi.Op.DEN, known.hm if known is not None else (stated or f"group of {len(turn)} operations")
+    label = known.hm if known is not None else stated or f"group of {len(turn)} operations"
+    return turn, shift / gemmi.Op.DEN, label
 
 
 def _stated_group(block: gemmi.cif.Block) -> tuple[str | None, gemmi.GroupOps | None]:
@@ -246,12 +265,16 @@ def _group(turn: np.ndarray, shift: np.ndarray, den: int, name: str) -> tuple[np
     product_shift = (np.einsum("gij,hj->ghi", turn, shift) + shift[:, None]).reshape(-1, 3) % den
     products = np.unique(np.concatenate([product_turn, product_shift], axis=1), axis=0)
     if not first.any() or len(products) != len(rows):
-        raise CrystalError("symmetry", f"{name} lists {len(rows)} symmetry operations that do not form a group: complete them")
+        raise CrystalError(
+            "symmetry", f"{name} lists {len(rows)} operations that form no group: complete them"
+        )
     return turn, shift
 
 
 def _is_dummy(site: gemmi.SmallStructure.Site, block: gemmi.cif.Block) -> bool:
-    flags = dict(zip(block.find_values("_atom_site_label"), block.find_values("_atom_site_calc_flag"), strict=False))
+    flags = dict(
+        zip(block.find_values("_atom_site_label"), block.find_values("_atom_site_calc_flag"), strict=False)
+    )
     return bool(flags) and flags.get(site.label, "").lower() == "dum"
 
 
@@ -261,7 +284,10 @@ def _check_sites(sites: list[gemmi.SmallStructure.Site], block: gemmi.cif.Block,
     for site in sites:
         number = site.element.atomic_number
         if not 0 < number < len(SYMBOLS) or np.isnan(COVALENT_RADIUS[number]):
-            raise CrystalError("element", f"{name} holds {site.element.name} (site {site.label}), which has no radius here")
+            raise CrystalError(
+                "element",
+                f"{name} has the unsupported element {site.element.name} at {site.label}: leave it out",
+            )
     for site in sites:
         if not all(math.isfinite(x) for x in site.fract.tolist()):
             reason = "missing_hydrogens" if site.element.atomic_number == 1 else "coordinates"
@@ -269,21 +295,25 @@ def _check_sites(sites: list[gemmi.SmallStructure.Site], block: gemmi.cif.Block,
     for site in sites:
         # gemmi reads an unstated occupancy as 1
         if site.occ < _FULL_OCCUPANCY or site.occ > 2 - _FULL_OCCUPANCY:
-            raise CrystalError("disorder", f"{name} has the occupancy {site.occ:g} at site {site.label}: only ordered crystals")
-        if site.disorder_group:
-            raise CrystalError("disorder", f"{name} puts site {site.label} in a disorder group: only ordered crystals")
-    alternatives = {v for v in block.find_values("_atom_site_label_alt_id") if v not in (".", "?")}
-    if alternatives:
-        raise CrystalError("disorder", f"{name} lists alternative sites {sorted(alternatives)}: only ordered crystals")
+            raise CrystalError(
+                "disorder",
+                f"{name} has occupancy {site.occ:g} at {site.label}: give a crystal without disorder",
+            )
+    for tag in ("_atom_site_disorder_group", "_atom_site_label_alt_id"):
+        groups = sorted({v for v in block.find_values(tag) if v not in (".", "?", "0")})
+        if groups:
+            raise CrystalError(
+                "disorder", f"{name} has {tag} {', '.join(groups)}: give a crystal without disorder"
+            )
     implicit = [v for v in block.find_values("_atom_site_attached_hydrogens") if v not in (".", "?", "0")]
     if implicit:
-        raise CrystalError("missing_hydrogens", f"{name} counts hydrogens without placing them: complete the file")
+        raise CrystalError(
+            "missing_hydrogens", f"{name} counts hydrogens without placing them: complete the file"
+        )
 
 
 def _formula(block: gemmi.cif.Block) -> Counter[int] | None:
     """Atoms per formula unit, deuterium as hydrogen; None where absent or not a plain list of whole numbers."""
-    from kflow_sci.assembly.elements import NUMBER_OF
-
     text = _first(block, ("_chemical_formula_sum",))
     if text is None:
         return None

@@ -10,8 +10,8 @@ complete, finite molecule is refused with a ``CrystalError`` whose ``reason`` is
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +22,14 @@ from scipy.spatial import cKDTree
 
 from kflow_sci.assembly.cif import Sites, read_cif
 from kflow_sci.assembly.cluster import Cluster
-from kflow_sci.assembly.elements import COVALENT_RADIUS, SYMBOLS
+from kflow_sci.assembly.complete import check_one_kind, check_valences
+from kflow_sci.assembly.elements import COVALENT_RADIUS
 from kflow_sci.assembly.match import match_conformers
-from kflow_sci.assembly.molecule import MAX_ATOMS, Molecule
+from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.errors import ClusterError, CrystalError
 
 BOND_TOLERANCE = 0.4  # Å; the usual choice of the structure databases
+ONE_PARTNER = 1.2  # a hydrogen is bonded to its nearest atom and to others only if they are hardly farther
 MERGE_DISTANCE = 0.1  # Å; images of an atom closer than this are the atom itself on a special position
 OVERLAP_DISTANCE = 0.4  # Å; different atoms closer than this cannot be
 SAME_MOLECULE = 1e-3  # Å; independent molecules that superimpose this well share one template
@@ -39,7 +41,7 @@ class Crystal:
     """The molecules of one unit cell.
 
     Attributes:
-        name: Name of the data block.
+        name: Name of the file without its suffix, or of the data block.
         cell: Rows are the cell vectors, Å, ``(3, 3)``.
         molecules: The distinct templates; all in the same atom order.
         kind: Template of each molecule in the cell, ``(z,)``.
@@ -72,7 +74,7 @@ class Crystal:
 
     @property
     def z_prime(self) -> float:
-        """Molecules per asymmetric unit: 0.5 where a molecule sits on a twofold element, 2 where two are independent."""
+        """Molecules per asymmetric unit: below 1 where a molecule sits on a symmetry element."""
         return len(self) / self.operations
 
     @property
@@ -103,10 +105,11 @@ def read_crystal(source: str | Path) -> Crystal:
     i, j, image = _bonds(numbers, fractional, site, sites)
     label, unwrapped = _components(len(numbers), i, j, image, sites.name)
     position = fractional + unwrapped
-    _check_composition(numbers, label, sites)
+    check_one_kind(numbers, label, sites.formula, sites.name)
 
     templates: list[Molecule] = []
-    kind, centroid, turn, found = [], [], [], []
+    kind: list[int] = []
+    centroid, turn = [], []
     centres: list[int] = []
     placed = np.full(label.max() + 1, False)
     for first in np.unique(site, return_index=True)[1]:
@@ -116,7 +119,9 @@ def read_crystal(source: str | Path) -> Crystal:
         inside = np.isin(i, members) & (i < j)
         bonds = np.unique(np.searchsorted(members, np.stack([i, j], axis=1)[inside]), axis=0)
         middle = position[members].mean(axis=0)
-        pose = _independent(numbers[members], (position[members] - middle) @ sites.cell, bonds, templates, sites.name)
+        atoms = (position[members] - middle) @ sites.cell
+        check_valences(numbers[members], atoms, bonds, sites.formula, sites.name)
+        pose = _independent(numbers[members], atoms, bonds, templates, sites.name)
         centres.append(len(kind))
         for g, (w, t) in enumerate(zip(sites.turn, sites.shift, strict=True)):
             k = label[_nearest(w @ position[first] + t, fractional, site == site[first], sites.cell)]
@@ -125,23 +130,32 @@ def read_crystal(source: str | Path) -> Crystal:
                 kind.append(pose[0])
                 centroid.append((w @ middle + t) % 1)
                 turn.append(_cartesian(sites.turn[g], sites.cell) @ pose[1])
-                found.append(k)
     orientation = np.array(turn)
     parity = np.where(np.linalg.det(orientation) > 0, 1, -1)
-    crystal = Crystal(
+    return Crystal(
         name=sites.name, cell=sites.cell, molecules=tuple(templates), kind=np.array(kind),
         centroid=np.array(centroid) @ sites.cell, rotation=parity[:, None, None] * orientation, parity=parity,
         centres=tuple(centres), space_group=sites.space_group, operations=len(sites.turn),
     )  # fmt: skip
-    return crystal
 
 
 def molecule_from_crystal(crystal: Crystal) -> Molecule:
-    """The first independent molecule of a crystal, as the rigid molecule to assemble anew."""
-    return crystal.molecules[crystal.kind[crystal.centres[0]]]
+    """The first independent molecule of a crystal, as the rigid molecule to assemble anew.
+
+    Bond orders and charges are perceived where RDKit succeeds. It is ``handed`` if it has stereocentres and the crystal
+    holds one hand only.
+
+    Raises:
+        MoleculeError: the geometry cannot be that of one molecule.
+    """
+    from kflow_sci.assembly.bonds import molecule_from_atoms
+
+    first = crystal.molecules[crystal.kind[crystal.centres[0]]]
+    molecule = molecule_from_atoms(first.numbers, first.positions, first.name, bonds=first.bonds)
+    return replace(molecule, handed=molecule.handed and bool((crystal.parity > 0).all()))
 
 
-def cluster_from_crystal(crystal: Crystal, copies: int, centre: int = 0, name: str | None = None) -> Cluster:
+def cluster_from_crystal(crystal: Crystal, copies: int, centre: int = 0) -> Cluster:
     """The molecules nearest to a central one, by the distance of their centroids.
 
     The central molecule comes first, with its centroid at the origin; the others follow from near to far. **Ties**:
@@ -154,10 +168,10 @@ def cluster_from_crystal(crystal: Crystal, copies: int, centre: int = 0, name: s
         crystal: The crystal.
         copies: Number of molecules, at least 1, the central one included.
         centre: Which independent molecule is central, 0 … ``len(crystal.centres) - 1``.
-        name: Identifier in ``info``; the crystal's name if None.
 
     Returns:
-        A cluster whose ``info`` holds ``id``, ``formula``, ``space_group``, ``z_prime``, ``volume`` (Å^3 per
+        A cluster whose ``info`` holds ``id`` (the crystal's name, with ``_2`` … added for further centres), ``crystal``
+        (the name), ``formula``, ``space_group``, ``z_prime``, ``volume`` (Å^3 per
         molecule in the crystal) and ``density`` (g/cm^3).
 
     Raises:
@@ -166,7 +180,9 @@ def cluster_from_crystal(crystal: Crystal, copies: int, centre: int = 0, name: s
     if copies < 1:
         raise ClusterError(f"{copies} copies asked for, but a cluster needs at least 1")
     if not 0 <= centre < len(crystal.centres):
-        raise ClusterError(f"centre {centre} asked for, but {crystal.name} has {len(crystal.centres)} independent molecules")
+        raise ClusterError(
+            f"centre {centre} asked for, but {crystal.name} has {len(crystal.centres)} independent one(s)"
+        )
     middle = crystal.centres[centre]
     member, offset = _surroundings(crystal, middle, copies)
     orientation = crystal.parity[:, None, None] * crystal.rotation
@@ -195,7 +211,8 @@ def cluster_from_crystal(crystal: Crystal, copies: int, centre: int = 0, name: s
         rotation=crystal.rotation[chosen],
         parity=crystal.parity[chosen],
         info={
-            "id": name or crystal.name,
+            "id": crystal.name + (f"_{centre + 1}" if centre else ""),
+            "crystal": crystal.name,
             "formula": crystal.formula,
             "space_group": crystal.space_group,
             "z_prime": round(crystal.z_prime, 4),
@@ -213,7 +230,7 @@ def _surroundings(crystal: Crystal, middle: int, copies: int) -> tuple[np.ndarra
     while True:
         # |cell shift| along an axis is at most radius / (distance of the lattice planes), plus the cell itself
         reach = np.ceil(radius * np.linalg.norm(inverse, axis=0)).astype(int) + 1
-        steps = np.stack(np.meshgrid(*[np.arange(-n, n + 1) for n in reach], indexing="ij"), axis=-1).reshape(-1, 3)
+        steps = _steps(reach)
         offset = (relative[None] + (steps @ crystal.cell)[:, None]).reshape(-1, 3)
         member = np.tile(np.arange(len(crystal)), len(steps))
         itself = (member == middle) & (np.repeat(np.abs(steps).sum(axis=1), len(crystal)) == 0)
@@ -225,9 +242,15 @@ def _surroundings(crystal: Crystal, middle: int, copies: int) -> tuple[np.ndarra
         radius *= 1.2
 
 
-def _sorted_with_ties(index: np.ndarray, keys: list) -> np.ndarray:
+def _steps(reach: Int[np.ndarray, " 3"]) -> Int[np.ndarray, "k 3"]:
+    """All lattice steps of at most ``reach`` cells along each axis."""
+    ranges = [np.arange(-n, n + 1) for n in reach]
+    return np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+def _sorted_with_ties(index: np.ndarray, keys: Sequence[Callable[[np.ndarray], np.ndarray]]) -> np.ndarray:
     """Sort by the first key; runs whose neighbours differ by at most ``TIE_DISTANCE`` by the next, and so on."""
-    if len(index) < 2 or not keys:
+    if len(index) < 2 or len(keys) == 0:
         return index
     values = keys[0](index)
     order = np.argsort(values, kind="stable")
@@ -274,7 +297,8 @@ def _fill_cell(sites: Sites) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         k = int(np.flatnonzero(wrong)[0])
         a, b = (sites.labels[result[2][q[k]]] for q in (i, j))
         raise CrystalError(
-            "overlap", f"{sites.name}: sites {a} and {b} come within {distance[k]:.2f} Å (limit {OVERLAP_DISTANCE} Å): correct them"
+            "overlap",
+            f"{sites.name}: sites {a} and {b} come within {distance[k]:.2f} Å (limit {OVERLAP_DISTANCE} Å)",
         )
     keep = ~np.isin(result[2], dropped)
     return result[0][keep], result[1][keep], result[2][keep]
@@ -284,11 +308,13 @@ def _neighbours(fractional: np.ndarray, cell: np.ndarray, cutoff: float) -> tupl
     """Ordered pairs ``(i, j + image)`` of different atoms closer than the cutoff, with their distance."""
     pad = cutoff * np.linalg.norm(np.linalg.inv(cell), axis=0)
     reach = np.ceil(pad).astype(int)
-    steps = np.stack(np.meshgrid(*[np.arange(-n, n + 1) for n in reach], indexing="ij"), axis=-1).reshape(-1, 3)
+    steps = _steps(reach)
     ghosts = (fractional[None] + steps[:, None]).reshape(-1, 3)
     near = ((ghosts >= -pad) & (ghosts < 1 + pad)).all(axis=1)
-    atom, image = np.tile(np.arange(len(fractional)), len(steps))[near], np.repeat(steps, len(fractional), axis=0)[near]
-    pairs = cKDTree(fractional @ cell).sparse_distance_matrix(cKDTree(ghosts[near] @ cell), cutoff, output_type="ndarray")
+    atom = np.tile(np.arange(len(fractional)), len(steps))[near]
+    image = np.repeat(steps, len(fractional), axis=0)[near]
+    tree, ghost_tree = cKDTree(fractional @ cell), cKDTree(ghosts[near] @ cell)
+    pairs = tree.sparse_distance_matrix(ghost_tree, cutoff, output_type="ndarray")
     i, j, shift, distance = pairs["i"], atom[pairs["j"]], image[pairs["j"]], pairs["v"]
     other = (i != j) | (shift != 0).any(axis=1)
     order = np.lexsort((distance[other], i[other]))
@@ -301,12 +327,13 @@ def _bonds(
     radius = COVALENT_RADIUS[numbers]
     i, j, image, distance = _neighbours(fractional, sites.cell, 2 * radius.max() + BOND_TOLERANCE)
     bonded = distance < radius[i] + radius[j] + BOND_TOLERANCE
+    bonded &= (numbers[i] != 1) | (numbers[j] != 1) | bool((numbers == 1).all())
     i, j, image, distance = i[bonded], j[bonded], image[bonded], distance[bonded]
     nearest = np.full(len(numbers), np.inf)
     np.minimum.at(nearest, i, distance)
     # A hydrogen in a short hydrogen bond belongs to its donor; one in the middle belongs to both (and bridges).
-    far = 1.2
-    lost = ((numbers[i] == 1) & (distance > far * nearest[i])) | ((numbers[j] == 1) & (distance > far * nearest[j]))
+    reach = np.where(numbers == 1, ONE_PARTNER * nearest, np.inf)
+    lost = distance > np.minimum(reach[i], reach[j])
     return i[~lost], j[~lost], image[~lost]
 
 
@@ -315,7 +342,7 @@ def _components(
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, "n 3"]]:
     """Molecule of each atom, and the cell shift that brings each atom to the rest of its molecule."""
     graph = csr_matrix((np.ones(len(i)), (i, j)), shape=(n, n))
-    count, label = connected_components(graph, directed=False)
+    _, label = connected_components(graph, directed=False)
     step = {(a, b): s for a, b, s in zip(i.tolist(), j.tolist(), image, strict=True)}
     shift = np.zeros((n, 3), dtype=np.int64)
     for start in np.unique(label, return_index=True)[1]:
@@ -327,24 +354,6 @@ def _components(
     return label, shift
 
 
-def _check_composition(numbers: np.ndarray, label: np.ndarray, sites: Sites) -> None:
-    kinds = Counter(tuple(sorted(Counter(numbers[label == k].tolist()).items())) for k in range(label.max() + 1))
-    if len(kinds) > 1:
-        names = " + ".join(f"{count} {_hill(dict(kind))}" for kind, count in sorted(kinds.items(), key=lambda x: -len(x[0])))
-        raise CrystalError("several_molecules", f"{sites.name} holds {names} per cell: only crystals of one kind of molecule")
-    found = Counter(dict(next(iter(kinds))))
-    if not 2 <= found.total() <= MAX_ATOMS:
-        raise CrystalError(
-            "molecule", f"{sites.name} has molecules of {found.total()} atoms ({_hill(found)}), outside 2-{MAX_ATOMS}"
-        )
-
-
-def _hill(counts: dict[int, int]) -> str:
-    symbols = {SYMBOLS[z]: c for z, c in counts.items()}
-    order = sorted(symbols, key=lambda s: (s != "C", s != "H", s) if "C" in symbols else (True, True, s))
-    return "".join(s + (str(symbols[s]) if symbols[s] > 1 else "") for s in order)
-
-
 def _independent(
     numbers: np.ndarray, positions: np.ndarray, bonds: np.ndarray, templates: list[Molecule], name: str
 ) -> tuple[int, Float[np.ndarray, "3 3"]]:
@@ -354,18 +363,22 @@ def _independent(
     its mirror image is stored and the parity is −1.
     """
     parity = 1
-    if templates:
-        first = templates[0]
-        match = match_conformers(first.numbers, first.positions, first.bonds, numbers, positions, bonds)
+    matches = []
+    for k, template in enumerate(templates):
+        match = match_conformers(
+            template.numbers, template.positions, template.bonds, numbers, positions, bonds
+        )
         if match is None:
             raise CrystalError(
-                "several_molecules", f"{name} holds molecules of one formula ({first.formula}) but different bonds: only one kind"
+                "several_molecules",
+                f"{name} holds molecules of one formula ({template.formula}) but different bonds: only one kind",
             )
         if match.largest <= SAME_MOLECULE:
-            return 0, match.parity * match.rotation
-        numbers, positions, bonds, parity = first.numbers, positions[match.order], first.bonds, match.parity
-    molecule, _, rotation = Molecule.build(
-        numbers, parity * positions, bonds=bonds, bond_orders=np.ones(len(bonds)), name=name
-    )
+            return k, match.parity * match.rotation
+        matches.append(match)
+    if matches:
+        order, parity = matches[0].order, matches[0].parity
+        numbers, positions, bonds = templates[0].numbers, positions[order], templates[0].bonds
+    molecule, _, rotation = Molecule.build(numbers, parity * positions, bonds=bonds, name=name)
     templates.append(molecule)
     return len(templates) - 1, parity * rotation

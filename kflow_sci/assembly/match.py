@@ -75,9 +75,12 @@ def match_conformers(
     """The order of B's atoms that fits A best among those that keep elements and bonds.
 
     Args:
-        numbers_a, numbers_b: Atomic numbers.
-        a, b: Positions, Å, any frame.
-        bonds_a, bonds_b: Pairs of atom indices.
+        numbers_a: Atomic numbers of A.
+        a: Its positions, Å, any frame.
+        bonds_a: Its bonds, pairs of atom indices.
+        numbers_b: The same of B.
+        b: The same of B.
+        bonds_b: The same of B.
         limit: Graph matches to try before only the skeleton is matched.
 
     Returns:
@@ -165,7 +168,9 @@ def _skeleton_order(
     return order
 
 
-def _skeleton(numbers: np.ndarray, bonds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _skeleton(
+    numbers: np.ndarray, bonds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Atoms with two or more bonds, a colour that counts their end atoms, their bonds, and each end atom's holder."""
     degree = np.bincount(bonds.ravel(), minlength=len(numbers))
     core = np.flatnonzero(degree > 1)

@@ -1,8 +1,8 @@
 """Compact files of clusters: templates and poses instead of atoms.
 
 The one idea: a rigid copy needs 6 numbers, not 3 per atom, and many copies of a crystal share a rotation. Lengths are
-kept as whole multiples of 2^-14 Å and rotation vectors as whole multiples of 2^-20 rad, so every atom comes back
-within 1e-4 Å (for molecules up to 60 Å across) and a cluster that is read and written again does not change by a bit.
+kept as whole multiples of 2^-15 Å and rotation vectors as whole multiples of 2^-20 rad, so every atom comes back
+within 1e-4 Å and a cluster that is read and written again does not change by a bit.
 
 **The file** (suffix ``.kfc``) is a zip archive that any tool opens. It holds
 
@@ -13,18 +13,20 @@ within 1e-4 Å (for molecules up to 60 Å across) and a cluster that is read and
 
 A block is the columns of ``COLUMNS`` one after the other. A column is its number of values (8-byte little-endian),
 then all lowest bytes of its values, then all second bytes, and so on (equal bytes side by side compress better).
+Values of a signed column are written as 0, -1, 1, -2 … -> 0, 1, 2, 3 ….
 Values of all clusters of the block are chained; ``counts`` tells how many belong to each: per cluster the numbers of
 templates, copies, distinct rotations and bytes of text; ``template_counts`` per template those of atoms and bonds.
 The text of a cluster is the json of ``{"info", "names", "smiles", "handed"}``. Bonds are stored as ``(i, j - i)``, bond
-orders doubled, the rotation of each copy as an index into the cluster's distinct rotations.
+orders doubled (0: unknown), the rotation of each copy as an index into the cluster's distinct rotations.
 """
 
 from __future__ import annotations
 
-import io
+import itertools
 import json
 import os
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -34,13 +36,14 @@ import numpy as np
 
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.molecule import Molecule
-from kflow_sci.errors import ClusterError, OutputError
+from kflow_sci.errors import ClusterError
+from kflow_sci.files import atomic_write
 
 FORMAT = "kflow clusters"
 VERSION = 1
 SUFFIX = ".kfc"
 BLOCK = 64
-LENGTH_UNIT = 2.0**-14  # Å
+LENGTH_UNIT = 2.0**-15  # Å
 ANGLE_UNIT = 2.0**-20  # rad
 _CACHED_BLOCKS = 256
 
@@ -103,9 +106,11 @@ class Store:
         self._archive: tuple[int, zipfile.ZipFile] | None = None
         header = self._json("header.json")
         if not isinstance(header, dict) or header.get("format") != FORMAT:
-            raise ClusterError(f"{self.path} is not a file of clusters: give a {SUFFIX} file written by kflow data build")
+            raise ClusterError(f"{self.path} is not a file of clusters: give one that kflow data build wrote")
         if header.get("version") != VERSION:
-            raise ClusterError(f"{self.path} has version {header.get('version')}, this program reads {VERSION}: build it again")
+            raise ClusterError(
+                f"{self.path} has version {header.get('version')}, not {VERSION}: build it again"
+            )
         self.info: dict[str, Any] = header["info"]
         self._count: int = header["clusters"]
         self._block: int = header["block"]
@@ -159,39 +164,34 @@ class Store:
                 self._archive = os.getpid(), zipfile.ZipFile(self.path)
             return self._archive[1].read(member)
         except OSError as error:
-            raise ClusterError(f"{self.path} cannot be read ({error.strerror or error}): give a {SUFFIX} file") from None
-        except (zipfile.BadZipFile, KeyError, EOFError, zipfile.zlib.error):  # type: ignore[attr-defined]
-            raise ClusterError(f"{self.path} is truncated or not a file of clusters: build it again") from None
+            raise ClusterError(
+                f"{self.path} cannot be read ({error.strerror or error}): give a {SUFFIX} file"
+            ) from None
+        except (zipfile.BadZipFile, KeyError, EOFError, zlib.error):
+            raise ClusterError(
+                f"{self.path} is truncated or not a file of clusters: build it again"
+            ) from None
 
 
 def _write(path: str | Path, records: Iterable[Record], info: dict[str, Any] | None) -> int:
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     ids: list[str] = []
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-            block: list[Record] = []
-            count = 0
-            for record in records:
-                block.append(record)
-                ids.append(json.loads(record["text"].tobytes())["info"]["id"])
-                if len(block) == BLOCK:
-                    _member(archive, f"blocks/{count:06d}", _pack(block))
-                    block, count = [], count + 1
-            if block:
-                _member(archive, f"blocks/{count:06d}", _pack(block))
-            _member(archive, "ids.json", _dump(ids))
-            header = {
-                "format": FORMAT, "version": VERSION, "clusters": len(ids), "block": BLOCK,
-                "length_unit": LENGTH_UNIT, "angle_unit": ANGLE_UNIT, "info": info or {},
-            }  # fmt: skip
-            _member(archive, "header.json", _dump(header))
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror or error}): choose another place") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, block in enumerate(_blocks(records)):
+            _member(archive, f"blocks/{number:06d}", _pack(block))
+            ids += [json.loads(record["text"].tobytes())["info"]["id"] for record in block]
+        _member(archive, "ids.json", _dump(ids))
+        header = {
+            "format": FORMAT, "version": VERSION, "clusters": len(ids), "block": BLOCK,
+            "length_unit": LENGTH_UNIT, "angle_unit": ANGLE_UNIT, "info": info or {},
+        }  # fmt: skip
+        _member(archive, "header.json", _dump(header))
     return len(ids)
+
+
+def _blocks(records: Iterable[Record]) -> Iterator[list[Record]]:
+    remaining = iter(records)
+    while block := list(itertools.islice(remaining, BLOCK)):
+        yield block
 
 
 def _member(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
@@ -205,7 +205,9 @@ def _dump(value: Any) -> bytes:
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     except (TypeError, ValueError) as error:
-        raise ClusterError(f"info can hold plain json values only ({error}): convert or drop the value") from None
+        raise ClusterError(
+            f"info can hold plain json values only ({error}): convert or drop the value"
+        ) from None
 
 
 def _encode(cluster: Cluster) -> Record:
@@ -214,10 +216,10 @@ def _encode(cluster: Cluster) -> Record:
     templates = cluster.molecules
     lengths = [m.positions for m in templates] + [cluster.centroid]
     largest = max(float(np.abs(x).max(initial=0.0)) for x in lengths)
-    if not largest < 1e5 or len(templates) > 255 or len(cluster) > 65535:
+    if not largest < 6e4 or len(templates) > 255 or len(cluster) > 65535:
         raise ClusterError(
-            f"{cluster.info['id']}: {len(templates)} templates, {len(cluster)} copies, coordinates up to {largest:g} Å do not "
-            "fit a store (limits 255, 65535, 100000 Å): store smaller clusters"
+            f"{cluster.info['id']}: {len(templates)} templates, {len(cluster)} copies, reaching {largest:g} Å, "
+            "but a store takes 255, 65535, 60000 Å: store smaller clusters"
         )
     turns = _rotation_vectors(cluster.rotation.reshape(-1, 3, 3))
     _, first, turn = np.unique(turns, axis=0, return_index=True, return_inverse=True)
@@ -229,6 +231,7 @@ def _encode(cluster: Cluster) -> Record:
         "handed": [m.handed for m in templates],
     }
     bonds = [np.stack([m.bonds[:, 0], m.bonds[:, 1] - m.bonds[:, 0]], axis=1) for m in templates]
+    orders = [m.bond_orders if len(m.bond_orders) else np.zeros(len(m.bonds)) for m in templates]
     charges = [np.zeros(len(m)) if m.formal_charges is None else m.formal_charges for m in templates]
     columns = {
         "template_counts": np.array([[len(m), len(m.bonds)] for m in templates]),
@@ -236,7 +239,7 @@ def _encode(cluster: Cluster) -> Record:
         "positions": np.round(np.concatenate([m.positions for m in templates]) / LENGTH_UNIT),
         "charges": np.concatenate(charges),
         "bonds": np.concatenate(bonds),
-        "orders": np.round(2 * np.concatenate([m.bond_orders for m in templates])),
+        "orders": np.round(2 * np.concatenate(orders)),
         "kind": cluster.kind,
         "parity": cluster.parity,
         "turn": rank[turn.reshape(-1)],
@@ -255,7 +258,9 @@ def _rotation_vectors(rotation: np.ndarray) -> np.ndarray:
     vector = Rotation.from_matrix(rotation).as_rotvec()
     angle = np.linalg.norm(vector, axis=1, keepdims=True)
     size = np.abs(vector)
-    leading = np.take_along_axis(vector, np.argmax(size > 0.5 * size.max(axis=1, keepdims=True), axis=1)[:, None], axis=1)
+    leading = np.take_along_axis(
+        vector, np.argmax(size > 0.5 * size.max(axis=1, keepdims=True), axis=1)[:, None], axis=1
+    )
     flip = (angle > np.pi - 8 * ANGLE_UNIT) & (leading < 0)
     vector = np.where(flip, vector * (1 - 2 * np.pi / np.maximum(angle, 1.0)), vector)
     return np.round(vector / ANGLE_UNIT).astype(np.int32)
@@ -270,13 +275,13 @@ def _decode(record: Record) -> Cluster:
     positions, bonds = record["positions"].reshape(-1, 3), record["bonds"].reshape(-1, 2).astype(np.int64)
     for k, (atoms, n_bonds) in enumerate(record["template_counts"].reshape(-1, 2).tolist()):
         a, b = slice(atom, atom + atoms), slice(bond, bond + n_bonds)
-        charges = record["charges"][a].astype(np.int64)
+        charges, orders = record["charges"][a].astype(np.int64), record["orders"][b] / 2
         molecules.append(
             Molecule(
                 numbers=record["numbers"][a].astype(np.int64),
                 positions=positions[a] * LENGTH_UNIT,
                 bonds=np.cumsum(bonds[b], axis=1),
-                bond_orders=record["orders"][b] / 2,
+                bond_orders=orders if orders.any() else np.zeros(0),
                 formal_charges=charges if charges.any() else None,
                 name=text["names"][k],
                 smiles=text["smiles"][k],
@@ -296,23 +301,30 @@ def _decode(record: Record) -> Cluster:
 
 
 def _pack(records: list[Record]) -> bytes:
-    out = io.BytesIO()
+    out = []
     for name, kind in COLUMNS.items():
-        column = np.concatenate([r[name] for r in records]).astype(np.dtype(kind).newbyteorder("<"))
-        out.write(np.array(len(column), dtype="<u8").tobytes())
-        out.write(column.view(np.uint8).reshape(len(column), -1).T.tobytes())
-    return out.getvalue()
+        column = np.concatenate([r[name] for r in records]).astype(kind)
+        if np.issubdtype(
+            kind, np.signedinteger
+        ):  # zigzag: small numbers of either sign have empty high bytes
+            bits = 8 * column.itemsize
+            column = (column << 1) ^ (column >> (bits - 1))
+        planes = column.astype(np.dtype(kind).newbyteorder("<")).view(np.uint8).reshape(len(column), -1).T
+        out += [len(column).to_bytes(8, "little"), planes.tobytes()]
+    return b"".join(out)
 
 
 def _unpack(data: bytes) -> list[Record]:
     at = 0
-    columns = {}
+    columns: Record = {}
     for name, kind in COLUMNS.items():
-        (n,) = np.frombuffer(data, "<u8", 1, at)
-        size = np.dtype(kind).itemsize
-        planes = np.frombuffer(data, np.uint8, int(n) * size, at + 8).reshape(size, -1)
-        columns[name] = np.ascontiguousarray(planes.T).view(np.dtype(kind).newbyteorder("<")).ravel().astype(kind)
-        at += 8 + int(n) * size
+        size, count = np.dtype(kind).itemsize, int.from_bytes(data[at : at + 8], "little")
+        planes = np.frombuffer(data, np.uint8, count * size, at + 8).reshape(size, count)
+        column: np.ndarray = np.ascontiguousarray(planes.T).view(f"<u{size}").ravel()
+        if np.issubdtype(kind, np.signedinteger):
+            column = (column >> 1) ^ (~(column & 1) + np.array(1, column.dtype))
+        columns[name] = column.astype(kind)
+        at += 8 + count * size
     templates, copies, turns, text = columns["counts"].reshape(-1, 4).T.astype(np.int64)
     per_template = columns["template_counts"].reshape(-1, 2).astype(np.int64)
     owner = np.repeat(np.arange(len(templates)), templates)

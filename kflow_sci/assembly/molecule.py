@@ -90,8 +90,17 @@ class Molecule:
     def formula(self) -> str:
         """Hill formula: C, H, then the alphabet."""
         symbols = self.symbols
-        order = sorted(set(symbols), key=lambda s: (s != "C", s != "H", s) if "C" in symbols else (True, True, s))
+        order = sorted(
+            set(symbols), key=lambda s: (s != "C", s != "H", s) if "C" in symbols else (True, True, s)
+        )
         return "".join(s + (str(symbols.count(s)) if symbols.count(s) > 1 else "") for s in order)
+
+    @property
+    def mass(self) -> float:
+        """Molar mass, g/mol, standard atomic weights."""
+        from ase.data import atomic_masses
+
+        return float(atomic_masses[self.numbers].sum())
 
     @cached_property
     def crystal_volume(self) -> float:
@@ -104,27 +113,46 @@ class Molecule:
         return float(np.linalg.norm(self.positions, axis=1).max())
 
 
+def check_composition(numbers: Int[np.ndarray, " n"], name: str) -> None:
+    """Refuse a list of atoms that cannot be one rigid molecule, whatever their positions.
+
+    Raises:
+        MoleculeError: fewer than 2 or more than ``MAX_ATOMS`` atoms, or an element without a covalent radius.
+    """
+    n = len(numbers)
+    if n < 2:
+        raise MoleculeError(
+            f"{name}: {n} atom(s), but a rigid molecule needs at least 2 (a single atom has no orientation)"
+        )
+    if n > MAX_ATOMS:
+        raise MoleculeError(
+            f"{name}: {n} atoms, more than the limit of {MAX_ATOMS}: give one smaller molecule"
+        )
+    unknown = sorted({int(z) for z in numbers if not 0 < z < len(SYMBOLS) or np.isnan(COVALENT_RADIUS[z])})
+    if unknown:
+        label = ", ".join(SYMBOLS[z] if 0 < z < len(SYMBOLS) else f"number {z}" for z in unknown)
+        raise MoleculeError(
+            f"{name}: element {label} is not supported: use organic elements (H B C N O F Si P S Cl Br I …)"
+        )
+
+
 def check_atoms(numbers: Int[np.ndarray, " n"], positions: Float[np.ndarray, "n 3"], name: str) -> None:
     """Refuse atoms that cannot be one rigid molecule.
 
     Raises:
         MoleculeError: see ``Molecule.build``.
     """
+    check_composition(numbers, name)
     n = len(numbers)
-    if n < 2:
-        raise MoleculeError(f"{name}: {n} atom(s), but a rigid molecule needs at least 2 (a single atom has no orientation)")
-    if n > MAX_ATOMS:
-        raise MoleculeError(f"{name}: {n} atoms, more than the limit of {MAX_ATOMS}: give one smaller molecule")
     if positions.shape != (n, 3):
         raise MoleculeError(f"{name}: positions have shape {positions.shape}, expected ({n}, 3)")
-    unknown = sorted({int(z) for z in numbers if not 0 < z < len(SYMBOLS) or np.isnan(COVALENT_RADIUS[z])})
-    if unknown:
-        label = ", ".join(SYMBOLS[z] if 0 < z < len(SYMBOLS) else f"number {z}" for z in unknown)
-        raise MoleculeError(f"{name}: element {label} is not supported: use organic elements (H B C N O F Si P S Cl Br I …)")
     if not np.isfinite(positions).all():
-        raise MoleculeError(f"{name}: atom {int(np.argmin(np.isfinite(positions).all(1)))} has a coordinate that is not finite")
+        bad = int(np.argmin(np.isfinite(positions).all(axis=1)))
+        raise MoleculeError(f"{name}: atom {bad} has a coordinate that is not finite: mend the coordinates")
     distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
     np.fill_diagonal(distance, np.inf)
     if distance.min() < 0.4:
         i, j = np.unravel_index(int(distance.argmin()), distance.shape)
-        raise MoleculeError(f"{name}: atoms {i} and {j} are {distance.min():.2f} Å apart (limit 0.4 Å): coordinates overlap")
+        raise MoleculeError(
+            f"{name}: atoms {i} and {j} are {distance.min():.2f} Å apart (limit 0.4 Å): they overlap, mend them"
+        )

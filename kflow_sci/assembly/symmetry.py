@@ -51,7 +51,9 @@ class PointGroup:
         return len(self.improper) == 0
 
 
-def body_frame(numbers: Int[np.ndarray, " n"], positions: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "3 3"]:
+def body_frame(
+    numbers: Int[np.ndarray, " n"], positions: Float[np.ndarray, "n 3"]
+) -> Float[np.ndarray, "3 3"]:
     """Canonical axes of a molecule.
 
     Axis order follows the unweighted second moments, largest first, so a long molecule lies along x and a planar
@@ -104,7 +106,9 @@ def _candidate_frames(positions: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, 
     return np.stack([axes, across, third] if first_apart else [across, third, axes], axis=-1)
 
 
-def _directions_across(positions: Float[np.ndarray, "n 3"], axis: Float[np.ndarray, " 3"]) -> Float[np.ndarray, "d 3"]:
+def _directions_across(
+    positions: Float[np.ndarray, "n 3"], axis: Float[np.ndarray, " 3"]
+) -> Float[np.ndarray, "d 3"]:
     """Unit vectors from an axis to the atoms far from it; any one direction if all atoms lie on the axis."""
     across = positions - np.outer(positions @ axis, axis)
     distance = np.linalg.norm(across, axis=1)
@@ -152,17 +156,23 @@ def point_group(
     maps, signs, error = _find_operations(numbers, positions, tolerance)
     keep = _largest_group(maps, signs, error)
     operations = _consistent(positions, maps[keep], signs[keep])
-    order = np.argsort(-np.trace(operations, axis1=1, axis2=2), kind="stable")  # the identity has the largest trace
+    order = np.argsort(
+        -np.trace(operations, axis1=1, axis2=2), kind="stable"
+    )  # the identity has the largest trace
     operations, signs = operations[order], signs[keep][order]
     return PointGroup(operations[signs > 0], operations[signs < 0])
 
 
 def _linear_group(
-    numbers: Int[np.ndarray, " n"], along: Float[np.ndarray, " n"], axis: Float[np.ndarray, " 3"], tolerance: float
+    numbers: Int[np.ndarray, " n"],
+    along: Float[np.ndarray, " n"],
+    axis: Float[np.ndarray, " 3"],
+    tolerance: float,
 ) -> PointGroup:
     order, reverse = np.argsort(along), np.argsort(-along)
     reversible = bool(
-        np.array_equal(numbers[order], numbers[reverse]) and np.abs(along[order] + along[reverse]).max() <= tolerance
+        np.array_equal(numbers[order], numbers[reverse])
+        and np.abs(along[order] + along[reverse]).max() <= tolerance
     )
     x = np.cross(axis, np.eye(3)[np.abs(axis).argmin()])
     x /= np.linalg.norm(x)
@@ -243,7 +253,9 @@ def _pair_frames(
     return np.stack([x, y, np.cross(x, y)], axis=-1), length[:, 0] > 1e-6
 
 
-def _square_distances(moved: Float[np.ndarray, "c n 3"], fixed: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "c n n"]:
+def _square_distances(
+    moved: Float[np.ndarray, "c n 3"], fixed: Float[np.ndarray, "n 3"]
+) -> Float[np.ndarray, "c n n"]:
     squares = (moved**2).sum(-1)[:, :, None] + (fixed**2).sum(-1) - 2 * moved @ fixed.T
     return np.maximum(squares, 0.0)
 
@@ -257,7 +269,10 @@ def _match(squares: Float[np.ndarray, "n n"]) -> Int[np.ndarray, " n"]:
 
 
 def _polish(
-    positions: Float[np.ndarray, "n 3"], same: Bool[np.ndarray, "n n"], mapping: Int[np.ndarray, " n"], sign: int
+    positions: Float[np.ndarray, "n 3"],
+    same: Bool[np.ndarray, "n n"],
+    mapping: Int[np.ndarray, " n"],
+    sign: int,
 ) -> tuple[Int[np.ndarray, " n"], float]:
     """Fit and match in turn until the match stays; returns it with its largest displacement."""
     for _ in range(5):
@@ -269,7 +284,9 @@ def _polish(
     return mapping, float(np.sqrt(squares[np.arange(len(mapping)), mapping].max()))
 
 
-def _fit(source: Float[np.ndarray, "n 3"], target: Float[np.ndarray, "n 3"], sign: int) -> Float[np.ndarray, "3 3"]:
+def _fit(
+    source: Float[np.ndarray, "n 3"], target: Float[np.ndarray, "n 3"], sign: int
+) -> Float[np.ndarray, "3 3"]:
     """Orthogonal Q with determinant ``sign`` that minimises ``Σ |target - Q source|²`` (Kabsch 1976)."""
     u, _, vt = np.linalg.svd(target.T @ source)
     u[:, 2] *= sign * np.sign(np.linalg.det(u) * np.linalg.det(vt))
@@ -302,7 +319,9 @@ def _consistent(
 ) -> Float[np.ndarray, "g 3 3"]:
     """Operations of the symmetrised molecule: fit and average in turn, so that they compose exactly."""
     for _ in range(30):
-        operations = np.stack([_fit(positions, positions[m], int(s)) for m, s in zip(maps, signs, strict=True)])
+        operations = np.stack(
+            [_fit(positions, positions[m], int(s)) for m, s in zip(maps, signs, strict=True)]
+        )
         # Q_g x_a should be x_map(a); bring every x_map(a) back and take the mean.
         average = np.mean([positions[m] @ q for m, q in zip(maps, operations, strict=True)], axis=0)
         change = np.abs(average - positions).max()

@@ -6,6 +6,7 @@ The one idea: everything random happens before the network (start, coupling, flo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -105,13 +106,11 @@ class ClusterModel(nn.Module):
         self.register_buffer(f"pca_basis_{copies}", basis)
         self.register_buffer(f"pca_values_{copies}", values)
 
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Load weights and fitted bases; shapes must fit exactly."""
+    def adopt_bases(self, tensors: Mapping[str, Tensor]) -> None:
+        """Make room for the fitted bases of a checkpoint, so that its tensors fit this model."""
         for name, value in tensors.items():
-            if name.startswith("pca_basis_"):
-                copies = int(name.removeprefix("pca_basis_"))
-                self._register_pca(copies, value, tensors[f"pca_values_{copies}"])
-        self.load_state_dict(tensors)
+            if name.startswith("pca_basis_") and f"pca_values_{len(value)}" in tensors:
+                self._register_pca(len(value), value, tensors[f"pca_values_{len(value)}"])
 
     def transform(self, start: Float[Tensor, "batch copies 3"], mask: Bool[Tensor, "batch copies"]) -> NodeTransform:
         """The shells of a batch, from its start positions alone.

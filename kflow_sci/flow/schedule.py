@@ -139,9 +139,10 @@ class ShellSchedule:
             for lo, hi in spans
         ]
         counts = [max(1, math.floor(x + 1e-9)) for x in share]
-        missing = sum(per_shell) - sum(counts)
-        by_remainder = sorted(range(len(spans)), key=lambda i: counts[i] - share[i])
-        for i in by_remainder[: max(0, missing)]:
-            counts[i] += 1
+        # Largest remainder: what rounding lost or the minimum of one added is settled where it hurts least.
+        while sum(counts) < sum(per_shell):
+            counts[max(range(len(spans)), key=lambda i: share[i] - counts[i])] += 1
+        while sum(counts) > sum(per_shell) and max(counts) > 1:
+            counts[max((i for i in range(len(spans)) if counts[i] > 1), key=lambda i: counts[i] - share[i])] -= 1
         times = [torch.linspace(lo, hi, n + 1, dtype=torch.float64)[:-1] for (lo, hi), n in zip(spans, counts, strict=True)]
         return torch.cat([*times, torch.ones(1, dtype=torch.float64)])

@@ -141,7 +141,7 @@ def _read_text(source: str | Path) -> tuple[str, str]:
     if b"\0" in raw:
         raise CrystalError("unreadable", f"{path} is binary, not text: give a CIF of a crystal")
     # Old CIFs hold author names in various eight-bit codes; every tag read here is ASCII, so latin-1 loses nothing.
-    return str(path.name), raw.decode("latin-1")
+    return path.name, raw.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
 
 
 def _first(block: gemmi.cif.Block, tags: tuple[str, ...]) -> str | None:

@@ -303,12 +303,10 @@ def _decode(record: Record) -> Cluster:
 def _pack(records: list[Record]) -> bytes:
     out = []
     for name, kind in COLUMNS.items():
-        column = np.concatenate([r[name] for r in records]).astype(kind)
-        if np.issubdtype(
-            kind, np.signedinteger
-        ):  # zigzag: small numbers of either sign have empty high bytes
-            bits = 8 * column.itemsize
-            column = (column << 1) ^ (column >> (bits - 1))
+        column: np.ndarray = np.concatenate([r[name] for r in records])
+        if np.issubdtype(kind, np.signedinteger):
+            # Small numbers of either sign then have empty high bytes.
+            column = (column << 1) ^ (column >> (8 * column.itemsize - 1))
         planes = column.astype(np.dtype(kind).newbyteorder("<")).view(np.uint8).reshape(len(column), -1).T
         out += [len(column).to_bytes(8, "little"), planes.tobytes()]
     return b"".join(out)
@@ -320,7 +318,7 @@ def _unpack(data: bytes) -> list[Record]:
     for name, kind in COLUMNS.items():
         size, count = np.dtype(kind).itemsize, int.from_bytes(data[at : at + 8], "little")
         planes = np.frombuffer(data, np.uint8, count * size, at + 8).reshape(size, count)
-        column: np.ndarray = np.ascontiguousarray(planes.T).view(f"<u{size}").ravel()
+        column = np.ascontiguousarray(planes.T).view(f"<u{size}").ravel()
         if np.issubdtype(kind, np.signedinteger):
             column = (column >> 1) ^ (~(column & 1) + np.array(1, column.dtype))
         columns[name] = column.astype(kind)

@@ -1,0 +1,79 @@
+"""``kflow data``: turn a folder of crystals into a data set of clusters."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+
+@click.group("data")
+def command() -> None:
+    """Make data sets."""
+
+
+@command.command("build")
+@click.argument("cif_folder", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--copies",
+    type=int,
+    default=32,
+    show_default=True,
+    help="Molecules per cluster; the first n of them are the n nearest, so a large number serves all smaller ones.",
+)
+@click.option(
+    "--centres",
+    type=click.Choice(["first", "all"]),
+    default="first",
+    show_default=True,
+    help="One cluster per crystal, or one around each symmetry-independent molecule.",
+)
+@click.option("--workers", type=int, default=None, help="Processes.  [default: one per core]")
+def build(cif_folder: Path, out: Path, copies: int, centres: str, workers: int | None) -> None:
+    """Read the CIFs of a folder and write the clusters around their central molecules to OUT (a .kfc file).
+
+    Each cluster holds the molecules nearest to the central one. Crystals that cannot be used are listed with a reason
+    in skipped.csv beside OUT. A run that was killed continues when it is called again.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from kflow_sci.assembly.build import build_store
+
+    bar = Progress(
+        TextColumn("reading crystals"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("crystals", total=None)
+        report = build_store(
+            cif_folder,
+            out,
+            copies,
+            centres=centres,
+            workers=_cores() if workers is None else workers,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    size = out.stat().st_size
+    click.echo(
+        f"{report.clusters} clusters of {copies} molecules from {report.crystals} crystals: {out} "
+        f"({size / 1000:.0f} kB, {size / report.clusters:.0f} bytes each)"
+    )
+    if report.reused:
+        click.echo(f"{report.reused} part(s) of an earlier run were used again")
+    if report.skipped:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in report.skipped.most_common())
+        click.echo(f"{report.skipped.total()} crystals skipped ({reasons}): {report.skipped_csv}")
+
+
+def _cores() -> int:
+    """Cores this process may use, which under a queue are fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

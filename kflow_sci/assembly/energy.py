@@ -82,10 +82,10 @@ def interaction_energy(
         ConfigError, MoleculeError: see ``forcefield.force_field``.
 
     Source:
-        Halgren, J. Comput. Chem. 17 (1996) 490 and 520 (MMFF94); Rappé et al., J. Am. Chem. Soc. 114 (1992) 10024 (UFF).
+        Halgren, J. Comput. Chem. 17 (1996) 490 and 520 (MMFF94); Rappé et al., J. Am. Chem. Soc. 114 (1992) 10024.
         On 36 crystals of small molecules the true cluster has a lower energy than each of eight copies disturbed by
-        .15 to .9 Å and two random balls, all without clashes; Spearman's correlation of energy and disturbance is
-        .87 (.82 without the wall).
+        .15 to .9 Å and two random balls, after their clashes were resolved; Spearman's correlation of energy and
+        disturbance is .87 (.82 without the wall).
     """
     field = force_field(cluster.molecules, charges)
     terms, _ = _sum_pairs(cluster, field, gradient=False)

@@ -129,24 +129,14 @@ def with_energies(
     ]
 
 
-def rank(clusters: Sequence[Cluster], charges: str | Sequence[Float[np.ndarray, " n"]] = "auto") -> list[int]:
-    """Indices of the clusters, the best first.
+def rank(
+    clusters: Sequence[Cluster], charges: str | Sequence[Float[np.ndarray, " n"]] = "auto"
+) -> list[Cluster]:
+    """The clusters, the best first, with energies, clashes and ``rank`` (from 1) in their ``info``.
 
     Clusters without clashing pairs come first, ordered by energy per molecule, the lowest first; then those with
     clashes, the fewest per molecule first, as the energy of a clash means nothing. Compare candidates of the same
     molecules in equal number only: the energy per molecule falls as clusters grow. Equal candidates keep their order.
-
-    Raises:
-        ClusterError, ConfigError, MoleculeError: as ``interaction_energy``.
-    """
-    known = with_energies(clusters, charges)
-    return sorted(range(len(known)), key=lambda k: (known[k].info["clashing_pairs"], known[k].info["energy"]))
-
-
-def ranked(
-    clusters: Sequence[Cluster], charges: str | Sequence[Float[np.ndarray, " n"]] = "auto"
-) -> list[Cluster]:
-    """The clusters in the order of ``rank``, with energies, clashes and ``rank`` (from 1) in their ``info``.
 
     Raises:
         ClusterError, ConfigError, MoleculeError: as ``interaction_energy``.

@@ -88,7 +88,7 @@ class TrainConfig(FitConfig):
     """What `kflow train` needs to train a model of clusters."""
 
     stores: tuple[str, ...] = setting("files that `kflow data build` wrote")
-    split: str = setting("csv with the columns id and split (train, val, test)")
+    split: str = setting("csv with the columns id and split (train, val, test, none)")
     copies_min: int = setting("molecules per training cluster, at least", low=2)
     copies_max: int = setting("molecules per training cluster, at most", low=2)
 
@@ -109,7 +109,8 @@ class TrainConfig(FitConfig):
     contacts: int = setting("bins of the contact histogram", low=1)
 
     steps_per_shell: tuple[int, ...] = setting("solver steps; one number per shell, or one for all", low=1)
-    validate_samples: int = setting("clusters sampled per validation", low=1)
+    validate_copies: int = setting("molecules per cluster in validation", low=2)
+    validate_samples: int = setting("clusters sampled for each validation crystal", low=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -70,12 +70,14 @@ class FitResult:
         step: Steps done and saved.
         finished: False when it was interrupted; the same call continues it.
         best: ``step`` and ``metrics`` of ``best.safetensors``; None before the first validation.
+        first: This process is the one that speaks for all.
     """
 
     folder: Path
     step: int
     finished: bool
     best: dict[str, Any] | None
+    first: bool
 
 
 def fit(
@@ -137,6 +139,7 @@ def fit(
         step=run.saved,
         finished=run.done,
         best=best and {key: best[key] for key in ("step", "metrics")},
+        first=run.first,
     )
 
 

@@ -45,6 +45,7 @@ GOOD: dict[str, Any] = {
     "neighbours": 6,
     "contacts": 4,
     "steps_per_shell": [6],
+    "validate_copies": 17,
     "validate_samples": 4,
 }
 

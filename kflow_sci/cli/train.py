@@ -1,0 +1,60 @@
+"""``kflow train``: a config in, a run folder with weights out."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from kflow_sci.training.module import FitResult
+
+INTERRUPTED = 130
+
+
+@click.command("train")
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder, instead of the one in the config.")
+@click.option(
+    "--resume/--fresh",
+    default=None,
+    help="Insist on continuing a run, or start over.  [default: continue what is there, else begin]",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+def command(config: Path, out: Path | None, resume: bool | None, device: str) -> int:
+    """Train a model as CONFIG, a complete yaml file, says.
+
+    A run that was interrupted, even killed, continues when the same command is given again. best.safetensors in the
+    run folder is the model at its best validation.
+
+    Several processes:  torchrun --nproc-per-node 2 -m kflow_sci train CONFIG
+    """
+    from kflow_sci.cli.common import out_dir
+    from kflow_sci.training.config import TrainConfig, read_config
+
+    replaced = {} if out is None else {"out": str(out)}
+    settings = read_config(config, TrainConfig, **replaced)
+    out_dir(settings.out)
+
+    from kflow_sci.training.clusters import train_clusters
+
+    start = {None: "auto", True: "resume", False: "fresh"}[resume]
+    result = train_clusters(settings, device=device, start=start)  # type: ignore[arg-type]
+    if result.first:
+        again = ["kflow", "train", str(config), *(["--out", str(out)] if out is not None else [])]
+        click.echo(_report(result, settings.steps, shlex.join(again)))
+    return 0 if result.finished else INTERRUPTED
+
+
+def _report(result: FitResult, steps: int, again: str) -> str:
+    if not result.finished:
+        return f"Stopped at step {result.step} of {steps}, saved in {result.folder}. Continue with:  {again}"
+    if result.best is None:
+        return f"{result.step} steps done, but no validation gave a finite score; see {result.folder / 'validation.csv'}."
+    scores = ", ".join(
+        f"{name} {value:.4g}" for name, value in result.best["metrics"].items() if value is not None
+    )
+    best = result.folder / "best.safetensors"
+    return f"{result.step} steps done. Best at step {result.best['step']} ({scores}): {best}"

@@ -1,0 +1,220 @@
+"""Where training meets clusters: files of crystals in, a trained cluster model out.
+
+The one idea: a crystal belongs to the split that the split file says, and two splits never share a molecule; whatever
+the model learns from, is chosen by or is measured on is fixed by that file and by the bytes of the stores.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from kflow_sci.assembly.batch import ClusterBatch
+from kflow_sci.assembly.cluster import Cluster
+from kflow_sci.assembly.dataset import ClusterDataset, crop
+from kflow_sci.assembly.model import ClusterModel, ModelConfig
+from kflow_sci.assembly.store import open_store
+from kflow_sci.assembly.validate import validate
+from kflow_sci.errors import ConfigError
+from kflow_sci.training.config import TrainConfig
+from kflow_sci.training.module import FitResult, fit
+from kflow_sci.training.order import part_size, seeds_of_step
+
+SPLITS = ("train", "val", "test", "none")
+
+
+@dataclass(frozen=True)
+class ClusterData:
+    """What a run learns from and is chosen by.
+
+    Attributes:
+        train: Training clusters.
+        weights: How often each is drawn, relative: all packings of one molecule together count as one molecule.
+        val: Clusters for validation.
+        data_hash: SHA-256 of the stores and the split file.
+    """
+
+    train: list[Cluster]
+    weights: list[float]
+    val: list[Cluster]
+    data_hash: str
+
+
+def read_split(path: str | Path) -> dict[str, tuple[str, str]]:
+    """Split and molecule of every crystal.
+
+    Args:
+        path: Csv with the columns ``id``, ``split`` (train, val, test, none) and, where several crystals hold one
+            molecule, ``molecule`` or ``mol_hash`` (any word, equal for equal molecules). Other columns are ignored.
+
+    Raises:
+        ConfigError: The file is missing or has no such columns, a split is unknown, an id occurs twice, or a molecule
+            is in two splits.
+    """
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"cannot read split {path}: {getattr(error, 'strerror', None) or error}") from error
+    columns = list(rows[0]) if rows else []
+    if "id" not in columns or "split" not in columns:
+        raise ConfigError(
+            f"split {path} needs the columns id and split, but has {', '.join(columns) or 'no rows'}"
+        )
+    named = next((column for column in ("molecule", "mol_hash") if column in columns), "id")
+    table: dict[str, tuple[str, str]] = {}
+    home: dict[str, tuple[str, str]] = {}
+    for row in rows:
+        name, split, molecule = row["id"], row["split"], row[named] or row["id"]
+        if split not in SPLITS:
+            raise ConfigError(f"split {path}: {name} has split '{split}', but known are {', '.join(SPLITS)}")
+        if name in table:
+            raise ConfigError(f"split {path}: {name} occurs twice: remove one line")
+        table[name] = (split, molecule)
+        first, other = home.setdefault(molecule, (name, split)) if split != "none" else ("", split)
+        if other != split:
+            raise ConfigError(
+                f"split {path}: {first} ({other}) and {name} ({split}) are the same molecule {molecule}: "
+                "put them into one split"
+            )
+    return table
+
+
+def load_data(config: TrainConfig) -> ClusterData:
+    """Clusters of the stores, divided as the split file says.
+
+    Raises:
+        ConfigError: A cluster is not in the split file, occurs twice, or holds fewer molecules than the config asks
+            for; no cluster to train on or to validate.
+        ClusterError: A store is missing or damaged.
+    """
+    split = read_split(config.split)
+    parts: dict[str, list[Cluster]] = {name: [] for name in SPLITS}
+    molecules: list[str] = []
+    seen: set[str] = set()
+    for store in config.stores:
+        for cluster in open_store(store):
+            name = str(cluster.info["id"])
+            crystal = str(cluster.info.get("crystal", name))  # a crystal may give several clusters
+            if crystal not in split:
+                raise ConfigError(
+                    f"{crystal} of store {store} is not in split {config.split}: add a line (or none)"
+                )
+            if name in seen:
+                raise ConfigError(f"cluster {name} of store {store} occurs twice: name each store once")
+            seen.add(name)
+            part, molecule = split[crystal]
+            parts[part].append(cluster)
+            if part == "train":
+                molecules.append(molecule)
+    for part, key, needed in (
+        ("train", "copies_max", config.copies_max),
+        ("val", "validate_copies", config.validate_copies),
+    ):
+        if not parts[part]:
+            raise ConfigError(
+                f"no cluster of split {part} in {', '.join(config.stores)}: see split {config.split}"
+            )
+        smallest = min(parts[part], key=len)
+        if len(smallest) < needed:
+            raise ConfigError(
+                f"{key} = {needed}, but cluster {smallest.info['id']} holds {len(smallest)} molecules: lower it, or "
+                "build the store with more --copies"
+            )
+    packings = Counter(molecules)
+    return ClusterData(
+        train=parts["train"],
+        weights=[1.0 / packings[molecule] for molecule in molecules],
+        val=parts["val"],
+        data_hash=_hash([*config.stores, config.split]),
+    )
+
+
+def model_config(config: TrainConfig) -> ModelConfig:
+    """The part of the settings that stays with the weights."""
+    return ModelConfig(
+        transform=config.transform,
+        widths=config.widths,
+        overlap=config.overlap,
+        mu=config.mu,
+        prediction=config.prediction,
+        weighting=config.weighting,
+        rotation_weight=config.rotation_weight,
+        hidden=config.hidden,
+        layers=config.layers,
+        edge=config.edge,
+        neighbours=config.neighbours,
+        contacts=config.contacts,
+        steps=config.steps_per_shell,
+    )
+
+
+def new_model(config: TrainConfig, clusters: Sequence[Cluster]) -> ClusterModel:
+    """An untrained model; its first weights follow from the seed, its PCA basis (if any) from the clusters."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = ClusterModel(model_config(config))
+    if config.transform == "pca":
+        for copies in sorted({*range(config.copies_min, config.copies_max + 1), config.validate_copies}):
+            model.set_pca(torch.stack([_outwards(crop(cluster, copies).centroid) for cluster in clusters]))
+    return model
+
+
+def train_clusters(
+    config: TrainConfig,
+    *,
+    device: str = "auto",
+    start: Literal["auto", "resume", "fresh"] = "auto",
+    show: bool = True,
+) -> FitResult:
+    """Train a cluster model as a config says, in the folder ``config.out``; see ``module.fit``.
+
+    Raises:
+        KFlowError: See ``load_data`` and ``module.fit``.
+    """
+    data = load_data(config)
+    dataset = ClusterDataset(data.train, data.weights)
+    model = new_model(config, data.train)
+
+    def batches(step: int, rank: int, world_size: int) -> ClusterBatch:
+        generator = torch.Generator().manual_seed(seeds_of_step(config.seed, step, rank)[0])
+        size = part_size(config.batch_size, rank, world_size)
+        return dataset.batch(size, (config.copies_min, config.copies_max), generator)
+
+    def scores(mean: ClusterModel, step: int) -> dict[str, float]:
+        # On the CPU, so that the choice of the best does not depend on the device.
+        on_cpu = copy.deepcopy(mean).cpu()
+        return validate(
+            on_cpu, data.val, copies=config.validate_copies, samples=config.validate_samples, seed=config.seed
+        )
+
+    header = {
+        "model": json.loads(json.dumps(model.config_dict())),
+        "data_hash": data.data_hash,
+        "data": {"train": len(data.train), "val": len(data.val)},
+    }
+    return fit(config, model, batches, scores, config.out, header=header, device=device, start=start,
+               unit="clusters", show=show)  # fmt: skip
+
+
+def _outwards(centroid: np.ndarray) -> torch.Tensor:
+    """Centred, and ordered by distance from the centre, as ``ClusterModel.transform`` orders a start."""
+    centred = torch.from_numpy(centroid - centroid.mean(0))
+    return centred[centred.square().sum(-1).argsort()]
+
+
+def _hash(paths: Sequence[str]) -> str:
+    total = hashlib.sha256()
+    for path in paths:
+        total.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    return total.hexdigest()

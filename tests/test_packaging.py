@@ -46,6 +46,9 @@ def imported(*, inside_functions: bool) -> dict[str, str]:
             node = pending.pop()
             if isinstance(node, ast.FunctionDef) and not inside_functions:
                 continue
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                pending.extend(node.orelse)  # what stands above is for the type checker alone
+                continue
             names: list[str] = []
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]

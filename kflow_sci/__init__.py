@@ -11,8 +11,17 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Cluster": "kflow_sci.assembly.cluster",
-    "Molecule": "kflow_sci.assembly.molecule",
+    "GraphSpectralTransform": "kflow_sci.transforms.graph",
     "KFlowError": "kflow_sci.errors",
+    "Molecule": "kflow_sci.assembly.molecule",
+    "PCATransform": "kflow_sci.transforms.pca",
+    "Path": "kflow_sci.flow.path",
+    "ShellSchedule": "kflow_sci.flow.schedule",
+    "assemble": "kflow_sci.assembly.generate",
+    "open_store": "kflow_sci.assembly.store",
+    "read_molecule": "kflow_sci.assembly.formats",
+    "solve": "kflow_sci.flow.solve",
+    "write_clusters": "kflow_sci.assembly.formats",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

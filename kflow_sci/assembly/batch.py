@@ -21,7 +21,7 @@ from kflow_sci.errors import ClusterError
 from kflow_sci.flow.rigid import Pose
 from kflow_sci.nets.embed import MoleculeTable
 
-MAX_BEADS = 20
+MAX_BEADS = 14
 _UNKNOWN_RADIUS = 2.0
 
 

@@ -55,11 +55,11 @@ class ModelConfig:
     prediction: str = "endpoint"
     weighting: str = "open"
     rotation_weight: float = 0.2
-    hidden: int = 128
+    hidden: int = 96
     layers: int = 4
-    edge: int = 64
+    edge: int = 48
     neighbours: int = 16
-    contacts: int = 10
+    contacts: int = 8
     steps: tuple[int, ...] = (6, 5, 5)
 
     def __post_init__(self) -> None:

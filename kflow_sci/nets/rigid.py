@@ -164,7 +164,7 @@ class RigidNet(nn.Module):
     """
 
     def __init__(
-        self, n_shells: int, hidden: int = 128, layers: int = 4, edge: int = 64, neighbours: int = 16, contacts: int = 10
+        self, n_shells: int, hidden: int = 96, layers: int = 4, edge: int = 48, neighbours: int = 16, contacts: int = 8
     ) -> None:
         super().__init__()
         self.neighbours, self.contacts = neighbours, contacts

@@ -1,0 +1,175 @@
+"""``kflow assemble``: a molecule in, ranked candidate clusters out.
+
+The one idea: everything is computed before anything is written, and each file appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kflow_sci.errors import OutputError
+
+if TYPE_CHECKING:
+    from kflow_sci.assembly.cluster import Cluster
+    from kflow_sci.assembly.molecule import Molecule
+
+FILES = ("clusters.extxyz", "summary.csv", "best.png", "settings.json")
+COLUMNS = (
+    ("rank", "rank", "{:d}"),
+    ("sample", "sample", "{:d}"),
+    ("energy", "energy kJ/mol", "{:.1f}"),
+    ("clashing_pairs", "clashing pairs", "{:.2f}"),
+    ("clashing_pairs_start", "before", "{:.2f}"),
+    ("density", "g/cm³", "{:.3f}"),
+)
+
+
+class StepsType(click.ParamType):
+    """``5`` or ``6,5,5``: whole numbers above zero."""
+
+    name = "N[,N…]"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Read the numbers, or refuse with what was expected."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            steps = tuple(int(word) for word in str(value).split(","))
+        except ValueError:
+            self.fail(f"'{value}' is not a whole number or a list like 6,5,5.", param, ctx)
+        if min(steps) < 1:
+            self.fail(f"'{value}' has a number below 1.", param, ctx)
+        return steps
+
+
+@click.command(name="assemble")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--copies", type=int, default=17, show_default=True, help="Molecules per cluster.")
+@click.option("--samples", type=int, default=10, show_default=True, help="Candidate clusters.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same clusters.")
+@click.option("--steps-per-shell", type=StepsType(), help="Network calls per shell; the weights say how many if not given.")
+@click.option("--density", type=float, help="g/cm³; estimated from the atoms if not given.")
+@click.option(
+    "--hands",
+    type=click.Choice(["auto", "same", "both"]),
+    default="auto",
+    show_default=True,
+    help="Mirror images: none (same), half of the copies (both), or by the molecule (auto).",
+)
+@click.option("--resolve/--no-resolve", default=True, show_default=True, help="Move clashing molecules apart at the end.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("kflow-out"), show_default=True, help="Output folder.")
+@click.option("--force", is_flag=True, help="Overwrite results that are there.")
+@click.option("--weights", type=click.Path(path_type=Path), help="A checkpoint; the one in the package if not given.")
+@click.option("--device", default="cpu", show_default=True, help="A torch device, such as cuda.")
+def command(
+    inputs: tuple[str, ...],
+    copies: int,
+    samples: int,
+    seed: int,
+    steps_per_shell: tuple[int, ...] | None,
+    density: float | None,
+    hands: str,
+    resolve: bool,
+    out: Path,
+    force: bool,
+    weights: Path | None,
+    device: str,
+) -> None:
+    """Make candidate clusters of a rigid molecule, as it packs in a crystal.
+
+    INPUT is a SMILES or a file (xyz, extxyz, sdf, mol, mol2, pdb, cif); each of several gets a folder of its own.
+
+    \b
+    Example:  kflow assemble "CC(=O)Oc1ccccc1C(=O)O" --samples 10 --out aspirin
+    """
+    from kflow_sci.assembly.formats import read_molecule
+    from kflow_sci.assembly.generate import Request, finish, load_model, propose
+    from kflow_sci.cli.common import out_dir, progress_bar
+
+    request = Request(copies, samples, seed, steps_per_shell, density, hands)
+    molecules = [read_molecule(source) for source in inputs]
+    folders = [out] if len(inputs) == 1 else [out / name for name in _distinct(molecules)]
+    model, header = load_model(weights, device)
+    if steps_per_shell is not None:
+        model.schedule.grid(steps_per_shell)
+    for folder in folders:
+        _refuse_overwrite(folder, force)
+        out_dir(folder)
+    for source, molecule, folder in zip(inputs, molecules, folders, strict=True):
+        with progress_bar(f"{molecule.formula}", samples) as advance:
+            clusters = propose(model, molecule, request, progress=advance)
+        clusters = finish(clusters, resolve)
+        settings = {
+            "input": source,
+            "copies": copies,
+            "samples": samples,
+            "seed": seed,
+            "steps_per_shell": list(steps_per_shell or model.config.steps),
+            "density": density,
+            "hands": hands,
+            "resolve": resolve,
+            "device": device,
+            "weights": {k: header[k] for k in ("name", "step", "data_hash") if k in header},
+        }
+        _write(folder, molecule, clusters, settings)
+        _show(molecule, clusters, folder)
+
+
+def _distinct(molecules: list[Molecule]) -> list[str]:
+    """One folder name per molecule: its name, made safe, numbered where two are equal."""
+    names: list[str] = []
+    for molecule in molecules:
+        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in molecule.name).strip(".") or molecule.formula
+        safe = safe if len(safe) <= 40 else molecule.formula
+        name, number = safe, 2
+        while name in names:
+            name, number = f"{safe}-{number}", number + 1
+        names.append(name)
+    return names
+
+
+def _refuse_overwrite(folder: Path, force: bool) -> None:
+    there = [name for name in FILES if (folder / name).exists()]
+    if there and not force:
+        raise OutputError(f"{folder} already holds {there[0]}: choose another --out, or --force to overwrite it")
+
+
+def _write(folder: Path, molecule: Molecule, clusters: list[Cluster], settings: dict[str, object]) -> None:
+    import csv
+    import json
+
+    from kflow_sci import __version__
+    from kflow_sci.assembly.formats import write_clusters
+    from kflow_sci.files import atomic_write
+    from kflow_sci.report.plots import draw_clusters
+
+    keys = [key for key in clusters[0].info if not isinstance(clusters[0].info[key], dict | list)]
+    write_clusters(folder / "clusters.extxyz", clusters)
+    with atomic_write(folder / "summary.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
+        rows = csv.DictWriter(file, keys)
+        rows.writeheader()
+        rows.writerows({key: cluster.info.get(key) for key in keys} for cluster in clusters)
+    draw_clusters(clusters, folder / "best.png")
+    with atomic_write(folder / "settings.json") as path:
+        record = {"kflow_sci": __version__, "formula": molecule.formula, "smiles": molecule.smiles, **settings}
+        path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _show(molecule: Molecule, clusters: list[Cluster], folder: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{len(clusters)} clusters of {len(clusters[0])} × {molecule.formula}, best first", title_justify="left")
+    shown = [column for column in COLUMNS if column[0] in clusters[0].info]
+    for _, title, _ in shown:
+        table.add_column(title, justify="right")
+    for cluster in clusters[:20]:
+        table.add_row(*(form.format(cluster.info[key]) for key, _, form in shown))
+    console = Console()
+    console.print(table)
+    if len(clusters) > 20:
+        console.print(f"… and {len(clusters) - 20} more in {folder / 'summary.csv'}")
+    console.print(f"Look at {folder / 'best.png'}; all poses are in {folder / 'clusters.extxyz'}.")

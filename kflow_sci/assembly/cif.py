@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,6 +98,8 @@ def read_cif(source: str | Path) -> Sites:
     except ValueError as error:
         where = " ".join(str(error).split())
         raise CrystalError("unreadable", f"{name} is not a CIF ({where}): give a CIF of a crystal") from None
+    if not len(document):
+        raise CrystalError("unreadable", f"{name} holds no data block: give a CIF of a crystal")
     blocks = [b for b in document if len(b.find_values("_atom_site_fract_x"))]
     if not blocks:
         raise CrystalError(
@@ -213,21 +216,30 @@ def _operations(block: gemmi.cif.Block, name: str) -> tuple[np.ndarray, np.ndarr
     else:
         what = f"the space group {stated!r} is not known" if stated else "no symmetry is stated"
         raise CrystalError("symmetry", f"{name}: {what}: give the list of symmetry operations")
-    turn = np.array([o.rot for o in operations], dtype=np.int64)
+    turn = _rotations(operations)
     shift = np.array([o.tran for o in operations], dtype=np.int64) % gemmi.Op.DEN
-    if (turn % gemmi.Op.DEN).any():
+    if any(value % gemmi.Op.DEN for o in operations for row in o.rot for value in row):
         raise CrystalError("symmetry", f"{name} has an operation with a fractional rotation: correct it")
-    turn //= gemmi.Op.DEN
     turn, shift = _group(turn, shift, gemmi.Op.DEN, name)
-    if triplets and group is not None and len(group.sym_ops) != len(np.unique(turn, axis=0)):
+    if triplets and group is not None and _kinds(_rotations(group.sym_ops)) != _kinds(turn):
         raise CrystalError(
-            "symmetry",
-            f"{name} lists operations of a point group of order {len(np.unique(turn, axis=0))}, but {stated!r} has "
-            f"{len(group.sym_ops)}: correct one of them",
+            "symmetry", f"{name} lists operations that cannot be those of {stated}: correct one of them"
         )
     known = gemmi.find_spacegroup_by_ops(gemmi.GroupOps(operations))
     label = known.hm if known is not None else stated or f"group of {len(turn)} operations"
     return turn, shift / gemmi.Op.DEN, label
+
+
+def _rotations(operations: Iterable[gemmi.Op]) -> np.ndarray:
+    import gemmi
+
+    return np.array([o.rot for o in operations], dtype=np.int64) // gemmi.Op.DEN
+
+
+def _kinds(turn: np.ndarray) -> Counter[tuple[int, int]]:
+    """How many distinct rotations of each kind (determinant, trace) there are, which no choice of axes changes."""
+    distinct = np.unique(turn, axis=0)
+    return Counter((round(float(np.linalg.det(w))), int(np.trace(w))) for w in distinct)
 
 
 def _stated_group(block: gemmi.cif.Block) -> tuple[str | None, gemmi.GroupOps | None]:

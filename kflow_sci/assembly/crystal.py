@@ -159,10 +159,10 @@ def cluster_from_crystal(crystal: Crystal, copies: int, centre: int = 0) -> Clus
     """The molecules nearest to a central one, by the distance of their centroids.
 
     The central molecule comes first, with its centroid at the origin; the others follow from near to far. **Ties**:
-    distances that follow each other in steps of at most 0.001 Å are equal. Among equals the molecule with the shorter closest atom–atom
-    distance to the central one comes first; if that is equal too (within 0.001 Å), the one whose centroid has the
-    larger z, then y, then x coordinate in the body frame of the central molecule. The rule looks at the crystal only:
-    the order of atoms or operations in the file and the choice of the cell play no part.
+    distances that follow each other in steps of at most 0.001 Å are equal. Among equals the molecule with the shorter
+    closest atom–atom distance to the central one comes first; if that is equal too (in the same sense), the one whose
+    centroid has the larger z, then y, then x coordinate in the body frame of the central molecule. The rule looks at
+    the crystal only: the order of atoms or operations in the file and the choice of the cell play no part.
 
     Args:
         crystal: The crystal.

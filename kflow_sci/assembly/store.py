@@ -152,8 +152,9 @@ class Store:
         return self._blocks[block]
 
     def _json(self, member: str) -> Any:
+        text = self._read(member)
         try:
-            return json.loads(self._read(member))
+            return json.loads(text)
         except ValueError:
             raise ClusterError(f"{self.path}: {member} is damaged: build the file again") from None
 

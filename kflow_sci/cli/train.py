@@ -52,7 +52,7 @@ def _report(result: FitResult, steps: int, again: str) -> str:
     if not result.finished:
         return f"Stopped at step {result.step} of {steps}, saved in {result.folder}. Continue with:  {again}"
     if result.best is None:
-        return f"{result.step} steps done, but no validation gave a finite score; see {result.folder / 'validation.csv'}."
+        return f"{result.step} steps done, but no validation gave a finite score: see {result.folder}/validation.csv"
     scores = ", ".join(
         f"{name} {value:.4g}" for name, value in result.best["metrics"].items() if value is not None
     )

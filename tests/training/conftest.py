@@ -1,22 +1,23 @@
-"""The small run, for every test of this folder."""
+"""What the tests of training share: a run of a line, and a store of three crystals."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).with_name("small_run.py")
+from tests.training import small_run
+from tests.training.tiny_store import tiny_store
 
 
 @pytest.fixture(scope="session")
 def small() -> ModuleType:
-    """The module ``small_run.py``; ``small.__file__`` is the program."""
-    spec = importlib.util.spec_from_file_location("small_run", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["small_run"] = module
-    spec.loader.exec_module(module)
-    return module
+    """The module ``small_run``; its file is also a program."""
+    return small_run
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Urea, benzene and CHFClBr, eight molecules each."""
+    return tiny_store(tmp_path_factory.mktemp("store"))

@@ -1,0 +1,1 @@
+"""Scores of clusters: the published protocol, packing, and similarity, from arrays alone."""

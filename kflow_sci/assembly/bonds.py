@@ -247,8 +247,8 @@ def _check_connected(n: int, bonds: Int[np.ndarray, "m 2"], name: str) -> None:
     if len(sizes) > 1:
         listed = ", ".join(str(s) for s in sizes[:5]) + (", …" if len(sizes) > 5 else "")
         raise MoleculeError(
-            f"{name} holds {len(sizes)} separate molecules (of {listed} atoms): give a file with one molecule,"
-            " or the crystal as cif"
+            f"{name} holds {len(sizes)} separate molecules (of {listed} atoms): give one molecule with"
+            " coordinates in Å, or the crystal as cif"
         )
 
 

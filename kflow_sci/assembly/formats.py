@@ -7,6 +7,7 @@ says what to do. Bonds are the file's own where it has them, found by distance w
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kflow_sci.assembly.cluster import Cluster
-from kflow_sci.assembly.elements import NUMBER_OF
 from kflow_sci.assembly.molecule import Molecule
+from kflow_sci.assembly.readers import read_mol2, read_pdb, read_sdf, read_xyz
 from kflow_sci.errors import ClusterError, MoleculeError
 from kflow_sci.files import atomic_write
 
@@ -33,8 +34,9 @@ KINDS = {
 }  # fmt: skip
 _SUFFIXES = "xyz, extxyz, sdf, mol, mol2, pdb or cif"
 _MAX_BYTES = 50_000_000
-_MOL2_ORDERS = {"1": 1.0, "2": 2.0, "3": 3.0, "ar": 1.5, "am": 1.0}
-_RESERVED = ("Lattice", "Properties", "pbc")  # words of the extxyz comment line that no info may take
+# Words of the extxyz comment line that no info may take: its own, and per-atom results.
+_RESERVED = ("Lattice", "Properties", "pbc", "forces", "stress", "positions", "species", "molecule")
+_NUMBER_OR_TRUTH = r"(?i)[-+]?(\d*\.?\d*([ed][-+]?\d+)?|nan|inf|infinity)|t|f|true|false"
 
 
 def read_molecule(
@@ -123,7 +125,7 @@ def read_file(path: Path) -> Molecule:
     if content is not None and content != kind:
         raise MoleculeError(f"{path} does not hold {path.suffix[1:]} but {content}: rename it to .{content}")
     readers: dict[str, Callable[[str, str], Molecule]] = {
-        "xyz": _read_xyz, "sdf": _read_sdf, "mol2": _read_mol2, "pdb": _read_pdb,
+        "xyz": read_xyz, "sdf": read_sdf, "mol2": read_mol2, "pdb": read_pdb,
     }  # fmt: skip
     molecule = _read_cif(path) if kind == "cif" else readers[kind](text, path.name)
     return replace(molecule, name=path.stem)
@@ -168,186 +170,6 @@ def _guess(text: str) -> str | None:
     return None
 
 
-def _number(symbol: str, where: str) -> int:
-    """Atomic number of an element symbol (any case, D and T too) or of a number."""
-    if symbol.isdecimal():
-        return int(symbol)
-    number = {"D": 1, "T": 1}.get(symbol.upper(), NUMBER_OF.get(symbol.capitalize(), 0))
-    if number == 0:
-        raise MoleculeError(f"{where}: '{symbol}' is not an element that is supported: give organic elements")
-    return number
-
-
-def _floats(words: Sequence[str], where: str) -> list[float]:
-    try:
-        values = [float(word) for word in words]
-    except ValueError:
-        values = []
-    if len(values) != 3:
-        raise MoleculeError(f"{where}: '{' '.join(words)}' are not three coordinates: mend the line")
-    return values
-
-
-def _read_xyz(text: str, name: str) -> Molecule:
-    """Plain and extended xyz; one frame."""
-    from kflow_sci.assembly.bonds import molecule_from_atoms
-
-    lines = text.rstrip().split("\n")
-    frames: list[tuple[int, int]] = []  # first line and number of atoms
-    at = 0
-    while at < len(lines):
-        if not lines[at].strip() and frames:
-            at += 1
-            continue
-        if not lines[at].strip().isdecimal():
-            what = f"'{lines[at].strip()[:40]}'"
-            raise MoleculeError(
-                f"{name} line {at + 1}: {what} should be the number of atoms: give a complete xyz file"
-            )
-        count = int(lines[at])
-        if at + 2 + count > len(lines):
-            found = max(len(lines) - at - 2, 0)
-            raise MoleculeError(
-                f"{name} is truncated: {found} of the {count} atoms stated are there: give the whole file"
-            )
-        frames.append((at, count))
-        at += 2 + count
-    if len(frames) > 1:
-        raise MoleculeError(f"{name} holds {len(frames)} frames: give a file with one molecule")
-    start, count = frames[0]
-    species, first = _xyz_columns(lines[start + 1])
-    numbers, positions = [], []
-    for i in range(start + 2, start + 2 + count):
-        where = f"{name} line {i + 1}"
-        words = lines[i].split()
-        if len(words) < first + 3:
-            raise MoleculeError(
-                f"{where}: '{lines[i].strip()[:40]}' lacks an element or coordinates: mend the line"
-            )
-        numbers.append(_number(words[species], where))
-        positions.append(_floats(words[first : first + 3], where))
-    return molecule_from_atoms(np.array(numbers), np.array(positions).reshape(-1, 3), name)
-
-
-def _xyz_columns(comment: str) -> tuple[int, int]:
-    """Columns of the element and of x in the atom lines."""
-    stated = re.search(r'Properties="?([^\s"]+)', comment)
-    if stated is None:
-        return 0, 1
-    words = stated.group(1).split(":")
-    columns, at = {}, 0
-    for field, width in zip(words[::3], words[2::3], strict=False):
-        columns[field] = at
-        at += int(width) if width.isdecimal() else 1
-    return columns.get("species", columns.get("Z", 0)), columns.get("pos", 1)
-
-
-def _read_sdf(text: str, name: str) -> Molecule:
-    """One record of an sdf or mol file, V2000 or V3000."""
-    from rdkit import Chem, rdBase
-
-    from kflow_sci.assembly.bonds import molecule_from_rdkit
-
-    records = [r for r in re.split(r"^\$\$\$\$.*\n?", text, flags=re.MULTILINE) if r.strip()]
-    if len(records) > 1:
-        raise MoleculeError(f"{name} holds {len(records)} molecules: give a file with one molecule")
-    if not records or not re.search(r"^M  END", records[0], re.MULTILINE):
-        raise MoleculeError(
-            f"{name} is truncated or no mol file (its line 'M  END' is missing): give the whole file"
-        )
-    with rdBase.BlockLogs():
-        try:
-            mol = Chem.MolFromMolBlock(records[0], sanitize=False, removeHs=False)
-        except (RuntimeError, ValueError):
-            mol = None
-    if mol is None:
-        raise MoleculeError(
-            f"{name} is not a valid mol file (V2000 or V3000): write it again with another program"
-        )
-    return molecule_from_rdkit(mol, name)
-
-
-def _read_mol2(text: str, name: str) -> Molecule:
-    """One molecule of a Tripos mol2 file, with its own bonds and their orders."""
-    from kflow_sci.assembly.bonds import molecule_from_atoms
-
-    parts = text.split("@<TRIPOS>MOLECULE")
-    if len(parts) != 2:
-        what = f"{len(parts) - 1} molecules" if len(parts) > 2 else "no @<TRIPOS>MOLECULE"
-        raise MoleculeError(f"{name} holds {what}: give a mol2 file with one molecule")
-    sections: dict[str, list[list[str]]] = {}
-    current: list[list[str]] = []
-    for line in ("@<TRIPOS>MOLECULE" + parts[1]).split("\n"):
-        if line.startswith("@<TRIPOS>"):
-            current = sections.setdefault(line[9:].strip(), [])
-        elif line.strip() and not line.startswith("#"):
-            current.append(line.split())
-    head, atoms, bonds = (sections.get(key, []) for key in ("MOLECULE", "ATOM", "BOND"))
-    stated = [int(word) for word in head[1][:2] if word.isdecimal()] if len(head) > 1 else []
-    found = [len(atoms), len(bonds)]
-    if not stated or stated != found[: len(stated)]:
-        raise MoleculeError(
-            f"{name} is truncated: it states {stated or 'no'} atoms and bonds but holds {found}: give the whole file"
-        )
-    numbers, positions, index = [], [], {}
-    for i, words in enumerate(atoms):
-        where = f"{name} atom {i + 1}"
-        if len(words) < 6:
-            raise MoleculeError(f"{where}: '{' '.join(words)}' lacks coordinates or a type: mend the line")
-        numbers.append(_number(words[5].split(".")[0], where))
-        positions.append(_floats(words[2:5], where))
-        index[words[0]] = i
-    rows = []
-    for words in bonds:
-        if len(words) < 4 or words[1] not in index or words[2] not in index or words[1] == words[2]:
-            raise MoleculeError(
-                f"{name}: the bond '{' '.join(words)}' names atoms that are not there: mend the line"
-            )
-        rows.append((*sorted((index[words[1]], index[words[2]])), _MOL2_ORDERS.get(words[3].lower(), 1.0)))
-    if not rows:
-        return molecule_from_atoms(np.array(numbers), np.array(positions), name)
-    table = np.array(sorted(rows))
-    return molecule_from_atoms(
-        np.array(numbers), np.array(positions), name, bonds=table[:, :2].astype(np.int64), orders=table[:, 2]
-    )
-
-
-def _read_pdb(text: str, name: str) -> Molecule:
-    """One molecule of a pdb file; bonds by distance, since pdb states no orders."""
-    from kflow_sci.assembly.bonds import molecule_from_atoms
-
-    lines = text.split("\n")
-    models = sum(line.startswith("MODEL ") for line in lines)
-    if models > 1:
-        raise MoleculeError(f"{name} holds {models} models: give a file with one")
-    numbers, positions, alternatives = [], [], set()
-    for i, line in enumerate(lines):
-        if not line.startswith(("ATOM  ", "HETATM")):
-            continue
-        where = f"{name} line {i + 1}"
-        if len(line) < 54:
-            raise MoleculeError(
-                f"{where} is truncated ({len(line)} of at least 54 columns): give the whole file"
-            )
-        numbers.append(_number(line[76:78].strip() or _pdb_element(line[12:16]), where))
-        positions.append(_floats([line[30:38].strip(), line[38:46].strip(), line[46:54].strip()], where))
-        alternatives.add(line[16])
-    if not numbers:
-        raise MoleculeError(f"{name} holds no ATOM or HETATM line: give a pdb file with one molecule")
-    if len(alternatives - {" "}) > 1:
-        raise MoleculeError(
-            f"{name} is disordered (alternative positions {sorted(alternatives - {' '})}): keep one of them"
-        )
-    return molecule_from_atoms(np.array(numbers), np.array(positions), name)
-
-
-def _pdb_element(label: str) -> str:
-    """Element of a pdb atom name: columns 13-14, right-justified."""
-    if label[0] == " " or label[0].isdigit():
-        return label[1:2]
-    return label[:2] if label[:2].capitalize() in ("Cl", "Br", "Si", "Se") else label[0]
-
-
 def _read_cif(path: Path) -> Molecule:
     """The first independent molecule of a crystal, with bond orders where they are found."""
     from kflow_sci.assembly.bonds import molecule_from_atoms
@@ -372,7 +194,8 @@ def write_clusters(path: str | os.PathLike[str], clusters: Sequence[Cluster]) ->
     """Write clusters as extended xyz, one frame each, whole or not at all.
 
     Every frame carries the integer array ``molecule`` (copy of each atom, from 0) and the cluster's info; there is no
-    cell. Info values may be numbers, strings, booleans, and lists or dicts of them.
+    cell. Info values may be numbers, strings, booleans, None, and lists or dicts of them; ASE reads them back as they
+    were, except that it files ``energy`` under the results of a calculator (``atoms.get_potential_energy()``).
 
     Args:
         path: The file to make or replace.
@@ -395,6 +218,20 @@ def write_clusters(path: str | os.PathLike[str], clusters: Sequence[Cluster]) ->
             raise ClusterError(
                 f"cluster {i} has the info key '{taken[0]}', which extxyz needs itself: rename it"
             )
-        frames.append(cluster.to_ase())
+        atoms = cluster.to_ase()
+        atoms.info = {key: _info_value(value) for key, value in cluster.info.items()}
+        frames.append(atoms)
     with atomic_write(path) as temporary:
         write(temporary, frames, format="extxyz", columns=["symbols", "positions", "molecule"])
+
+
+def _info_value(value: object) -> object:
+    """A value that survives extxyz: what ASE would read back as something else goes as its JSON."""
+    if isinstance(value, str):
+        mistaken = all(re.fullmatch(_NUMBER_OR_TRUTH, word) for word in re.split(r"[\s,]+", value))
+        if mistaken or not value.isprintable() or value.startswith("_JSON"):
+            value = "_JSON " + json.dumps(value)
+    elif value is None or isinstance(value, list | tuple | dict):
+        value = "_JSON " + json.dumps(value)
+    # ASE takes a backslash, as in a SMILES with a double bond, for an escape, but does not write it as one.
+    return value.replace("\\", "\\\\") if isinstance(value, str) else value

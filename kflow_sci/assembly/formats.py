@@ -171,23 +171,10 @@ def _guess(text: str) -> str | None:
 
 
 def _read_cif(path: Path) -> Molecule:
-    """The first independent molecule of a crystal, with bond orders where they are found."""
-    from kflow_sci.assembly.bonds import molecule_from_atoms
+    """The first independent molecule of a crystal."""
     from kflow_sci.assembly.crystal import molecule_from_crystal, read_crystal
 
-    crystal = read_crystal(path)
-    molecule = molecule_from_crystal(crystal)
-    found = molecule_from_atoms(molecule.numbers, molecule.positions, path.name)
-    bonds, orders = (
-        (found.bonds, found.bond_orders) if len(found.bond_orders) else (molecule.bonds, molecule.bond_orders)
-    )
-    return replace(
-        molecule,
-        bonds=bonds,
-        bond_orders=orders,
-        formal_charges=found.formal_charges,
-        handed=found.handed and bool((crystal.parity > 0).all()),
-    )
+    return molecule_from_crystal(read_crystal(path))
 
 
 def write_clusters(path: str | os.PathLike[str], clusters: Sequence[Cluster]) -> None:

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 from kflow_sci import __version__
@@ -157,16 +158,29 @@ def _run(todo: list[tuple[Path, tuple[Path, ...]]], copies: int, centres: str, w
             yield build_part(part, chunk, copies, centres)
         return
     # Fresh processes and no forks: threads of the caller (a progress bar, torch) do not survive a fork.
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_leave_interrupts_to_parent
-    )
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
     try:
-        futures = {pool.submit(build_part, part, chunk, copies, centres): chunk for part, chunk in todo}
+        with _interrupts_held_back():
+            futures = {pool.submit(build_part, part, chunk, copies, centres): chunk for part, chunk in todo}
         for future in as_completed(futures):
             with _naming(f"the files {futures[future][0].name} to {futures[future][-1].name}"):
                 yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let processes started here never see Ctrl-C, which is the parent's to answer; it gets it a moment later."""
+    if not hasattr(signal, "pthread_sigmask"):  # not a Unix
+        yield
+        return
+    resource_tracker.ensure_running()  # would otherwise be started inside, and let the signal through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def build_part(part: Path, chunk: tuple[Path, ...], copies: int, centres: str) -> int:
@@ -211,10 +225,6 @@ class _naming(contextlib.AbstractContextManager[None]):
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None:
             error.add_note(f"while building from {self.what}")
-
-
-def _leave_interrupts_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _clear(store: Path) -> None:

@@ -18,7 +18,8 @@ from kflow_sci.nets.embed import MoleculeEncoder, MoleculeTable, fourier_feature
 
 _DISTANCES = 16
 _CONTACTS = 10
-_GEOMETRY = _DISTANCES + 3 + 3 + 9 + 1 + 3 * 6 + _CONTACTS
+_FORCES = 3
+_GEOMETRY = _DISTANCES + 3 + 3 + 9 + 1 + 6 * _FORCES + _CONTACTS
 _TIME = 6
 
 
@@ -66,36 +67,67 @@ def take(x: Float[Tensor, "batch bodies ..."], index: Int[Tensor, "batch bodies 
     return x.reshape(batch * bodies, -1).index_select(0, row.reshape(-1)).view(*index.shape, *x.shape[2:])
 
 
-@torch.no_grad()
-def geometry(state: RigidState, table: MoleculeTable, near: Neighbours, contacts: int) -> Float[Tensor, "batch bodies k f"]:
-    """What each body sees of its neighbours, in its own frame; invariant under all motions and reflections.
+class View(NamedTuple):
+    """What each body sees of each neighbour, in its own frame; invariant under all motions and reflections.
 
-    Distance, direction in both frames, relative orientation and handedness; and for the ``contacts`` nearest neighbours
-    how the surfaces meet: push and torque of three contact forces and a histogram of surface gaps.
+    Attributes:
+        features: Distances, directions in both frames, relative rotation and handedness, contacts.
+        polar: Direction to the neighbour and pushes of the contact forces, frame O, ``(batch, bodies, k, vectors, 3)``.
+        axial: Turn towards the neighbour's orientation and torques of the contact forces, frame R, same shape.
     """
+
+    features: Float[Tensor, "batch bodies k f"]
+    polar: Float[Tensor, "batch bodies k v 3"]
+    axial: Float[Tensor, "batch bodies k v 3"]
+
+
+@torch.no_grad()
+def look(state: RigidState, table: MoleculeTable, near: Neighbours, contacts: int) -> View:
+    """The view of every body; the ``contacts`` nearest neighbours are looked at bead by bead."""
     frame = state.parity[..., None, None] * state.rotation
-    frame_j = take(frame, near.index)
     offset = take(state.centroid, near.index) - state.centroid[:, :, None]
     distance = offset.norm(dim=-1, keepdim=True).clamp(min=1e-6)
     unit = offset / distance
-    relative = frame[:, :, None].transpose(-1, -2) @ frame_j
-    scaled = distance[..., 0] / state.length[:, None, None]
-    touch = _contact(state, table, near.index[..., :contacts], frame)
-    touch = nn.functional.pad(touch, (0, 0, 0, near.index.shape[-1] - touch.shape[2]))
-    parts = [
-        gaussians(scaled, 0.2, 3.0, _DISTANCES),
-        torch.einsum("bnij,bnki->bnkj", frame, unit),
-        -torch.einsum("bnkij,bnki->bnkj", frame_j, unit),
-        relative.flatten(-2),
+    turn = _relative_rotation(state, table, near)
+    # sin(angle) times the axis of the turn that would bring this body into the orientation of the neighbour.
+    towards = 0.5 * torch.stack(
+        [turn[..., 2, 1] - turn[..., 1, 2], turn[..., 0, 2] - turn[..., 2, 0], turn[..., 1, 0] - turn[..., 0, 1]], dim=-1
+    )
+    push, torque, histogram = _contact(state, table, near.index[..., :contacts], frame)
+    missing = near.index.shape[-1] - push.shape[2]
+    push, torque = (nn.functional.pad(x, (0, 0, 0, 0, 0, missing)) for x in (push, torque))
+    ahead = torch.einsum("bnij,bnki->bnkj", frame, unit)
+    features = [
+        gaussians(distance[..., 0] / state.length[:, None, None], 0.2, 3.0, _DISTANCES),
+        ahead,
+        -torch.einsum("bnkij,bnki->bnkj", take(frame, near.index), unit),
+        turn.flatten(-2),
         (state.parity[:, :, None] * take(state.parity, near.index))[..., None],
-        touch,
+        push.flatten(-2),
+        torque.flatten(-2),
+        nn.functional.pad(histogram, (0, 0, 0, missing)),
     ]
-    return torch.cat(parts, dim=-1) * near.mask[..., None]
+    real = near.mask[..., None]
+    polar = torch.cat([ahead[..., None, :], push], dim=-2) * real[..., None]
+    axial = torch.cat([towards[..., None, :], torque], dim=-2) * real[..., None]
+    return View(torch.cat(features, dim=-1) * real, polar, axial)
+
+
+def _relative_rotation(state: RigidState, table: MoleculeTable, near: Neighbours) -> Float[Tensor, "batch bodies k 3 3"]:
+    """``R_iᵀ R_j g`` with g the symmetry operation of the neighbour's molecule that makes the angle smallest."""
+    turn = state.rotation[:, :, None].transpose(-1, -2) @ take(state.rotation, near.index)
+    if table.group.shape[1] == 1:
+        return turn
+    group = take(table.group[state.kind], near.index)
+    trace = torch.einsum("bnkij,bnkoji->bnko", turn, group)
+    best = trace.argmax(-1)[..., None, None, None].expand(-1, -1, -1, 1, 3, 3)
+    return turn @ group.gather(3, best).squeeze(3)
 
 
 def _contact(
     state: RigidState, table: MoleculeTable, index: Int[Tensor, "batch bodies k"], frame: Tensor
-) -> Float[Tensor, "batch bodies k f"]:
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Pushes and torques of three contact forces, and the histogram of the gaps between two surfaces."""
     own = table.bead[state.kind] @ frame.transpose(-1, -2)
     absolute = own + state.centroid[:, :, None]
     mask = table.bead_mask[state.kind]
@@ -103,7 +135,9 @@ def _contact(
     other = take(absolute, index) - state.centroid[:, :, None, None]
     batch, bodies, k, beads, _ = other.shape
     mine = own[:, :, None].expand(-1, -1, k, -1, -1)
-    distance = torch.cdist(mine.reshape(-1, beads, 3), other.reshape(-1, beads, 3), compute_mode="donot_use_mm_for_euclid_dist")
+    distance = torch.cdist(
+        mine.reshape(-1, beads, 3), other.reshape(-1, beads, 3), compute_mode="donot_use_mm_for_euclid_dist"
+    )
     distance = distance.view(batch, bodies, k, beads, beads).clamp(min=0.1)
     real = mask[:, :, None, :, None] & take(mask, index)[:, :, :, None]
     gap = distance - radius[:, :, None, :, None] - take(radius, index)[:, :, :, None]
@@ -112,21 +146,18 @@ def _contact(
     overlap = (-gap).clamp(0.0, 3.0)
     shell = torch.exp(-(gap / 0.7).square())
     product = charge[:, :, None, :, None] * take(charge, index)[:, :, :, None]
-    forces = (overlap * inverse, shell * inverse, 10.0 * product * inverse.pow(3))
-    out = []
-    for weight in forces:
+    pushes, torques = [], []
+    for weight in (overlap * inverse, shell * inverse, 10.0 * product * inverse.pow(3)):
         lever = weight @ other
-        push = weight.sum(-1, keepdim=True) * mine - lever
+        push = (weight.sum(-1, keepdim=True) * mine - lever).sum(-2)
         torque = torch.linalg.cross(mine, -lever).sum(-2)
-        push = push.sum(-2)
         # Squashed to length < 1: many atoms in contact must not drown the rest.
-        push = push / (1.0 + push.norm(dim=-1, keepdim=True))
-        torque = torque / (4.0 + torque.norm(dim=-1, keepdim=True))
-        out.append(torch.einsum("bnij,bnki->bnkj", frame, push))
-        out.append(torch.einsum("bnij,bnki->bnkj", state.parity[..., None, None] * frame, torque))
-    closest = gap.amin(-1)
-    histogram = gaussians(closest, -2.0, 2.5, _CONTACTS).sum(-2)
-    return torch.cat([*out, torch.log1p(histogram)], dim=-1)
+        pushes.append(push / (1.0 + push.norm(dim=-1, keepdim=True)))
+        torques.append(torque / (4.0 + torque.norm(dim=-1, keepdim=True)))
+    push = torch.einsum("bnij,bnkvi->bnkvj", frame, torch.stack(pushes, dim=-2))
+    torque = torch.einsum("bnij,bnkvi->bnkvj", state.rotation, torch.stack(torques, dim=-2))
+    histogram = torch.log1p(gaussians(gap.amin(-1), -2.0, 2.5, _CONTACTS).sum(-2))
+    return push, torque, histogram
 
 
 class _Layer(nn.Module):
@@ -151,6 +182,33 @@ class _Layer(nn.Module):
         return h + self.update(torch.cat([x, message, whole.expand_as(x)], dim=-1))
 
 
+class _Readout(nn.Module):
+    """The answer in the body frame: a plain head, and sums over neighbours of the vectors a body sees.
+
+    The sums matter: turning towards the orientation of a neighbour is one weight here, and a hard function for a head.
+    """
+
+    def __init__(self, hidden: int, edge: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden)
+        self.receive = nn.Linear(hidden, hidden)
+        self.send = nn.Linear(hidden, hidden, bias=False)
+        self.edge = nn.Linear(edge, hidden, bias=False)
+        self.weigh = nn.Linear(hidden, 2 * (1 + _FORCES))
+        self.head = nn.Sequential(nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 6))
+        for last in (self.weigh, self.head[-1]):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def forward(self, h: Tensor, edge: Tensor, view: View, near: Neighbours) -> tuple[Tensor, Tensor]:
+        x = self.norm(h)
+        pair = nn.functional.silu(self.receive(x)[:, :, None] + take(self.send(x), near.index) + self.edge(edge))
+        polar, axial = self.weigh(pair).chunk(2, dim=-1)
+        move, turn = self.head(x).chunk(2, dim=-1)
+        move = move + torch.einsum("bnkv,bnkvj->bnj", polar, view.polar)
+        return move, turn + torch.einsum("bnkv,bnkvj->bnj", axial, view.axial)
+
+
 class RigidNet(nn.Module):
     """Translation (polar, Å) and rotation vector (axial, rad) for every body.
 
@@ -173,11 +231,7 @@ class RigidNet(nn.Module):
         self.edge = nn.Sequential(nn.Linear(_GEOMETRY, edge), nn.SiLU(), nn.Linear(edge, edge), nn.SiLU())
         self.place = nn.Linear(4 + 2, hidden)
         self.layers = nn.ModuleList([_Layer(hidden, edge) for _ in range(layers)])
-        self.norm = nn.LayerNorm(hidden)
-        self.head = nn.Sequential(nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 6))
-        last = self.head[-1]
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        self.readout = _Readout(hidden, edge)
 
     def encode(self, table: MoleculeTable) -> Float[Tensor, "molecules hidden"]:
         """One vector per molecule; compute it once and pass it to every call."""
@@ -212,11 +266,11 @@ class RigidNet(nn.Module):
         )
         time = self.time(torch.cat([fourier_features(s, _TIME), alpha], dim=-1))
         h = encoded[state.kind] + self.place(place) + time[:, None]
-        edge = self.edge(geometry(state, table, near, self.contacts))
+        view = look(state, table, near, self.contacts)
+        edge = self.edge(view.features)
         for layer in self.layers:
             h = layer(h, edge, near, mask, time)
-        answer = self.head(self.norm(h)) * mask
-        move = torch.einsum("bnij,bnj->bni", frame, answer[..., :3]) * state.length[:, None, None]
-        move = move - (move * mask).sum(1, keepdim=True) / count
-        turn = torch.einsum("bnij,bnj->bni", state.rotation, answer[..., 3:])
-        return move * mask, turn * mask
+        move, turn = self.readout(h, edge, view, near)
+        move = torch.einsum("bnij,bnj->bni", frame, move) * state.length[:, None, None] * mask
+        move = move - move.sum(1, keepdim=True) / count
+        return move * mask, torch.einsum("bnij,bnj->bni", state.rotation, turn) * mask

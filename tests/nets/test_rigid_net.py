@@ -32,7 +32,7 @@ def make_model(seed: int = 0, **changes: object) -> ClusterModel:
     torch.manual_seed(seed)
     model = ClusterModel(ModelConfig(**{**SMALL, **changes})).double()
     for name, parameter in model.named_parameters():
-        if name.startswith("net.head"):
+        if name.startswith(("net.readout.head", "net.readout.weigh")):
             torch.nn.init.normal_(parameter, std=0.3)
     return model.eval()
 
@@ -80,7 +80,7 @@ def test_the_whole_sampler_is_equivariant(q: torch.Tensor, shift: float, changes
     model = make_model(**{"steps": (2,), **changes})
     # Small answers keep the flow smooth: a chaotic one would blow rounding up, which is not a broken symmetry.
     with torch.no_grad():
-        for parameter in model.net.head.parameters():
+        for parameter in model.net.readout.parameters():
             parameter.mul_(0.1)
     batch, start = make_batch()
     order = torch.randperm(COPIES, generator=torch.Generator().manual_seed(1))

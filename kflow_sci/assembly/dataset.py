@@ -52,8 +52,7 @@ class ClusterDataset:
 
         Args:
             size: Number of clusters.
-            copies: Fewest and most copies; half of the batches have the most frequent size, the middle of the range,
-                the others any size of the range with equal probability.
+            copies: Fewest and most copies; each number in between is equally probable.
             generator: Source of all randomness.
 
         Raises:

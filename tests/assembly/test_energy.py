@@ -21,6 +21,7 @@ from kflow_sci.assembly.energy import (
 )
 from kflow_sci.assembly.forcefield import KJ_PER_KCAL, force_field
 from kflow_sci.assembly.molecule import Molecule
+from kflow_sci.assembly.relax import resolve_clashes
 from kflow_sci.errors import ClusterError, ConfigError, MoleculeError
 
 
@@ -308,3 +309,24 @@ def test_bad_input_is_refused_in_one_line():
         interaction_energy(copies(sodium_fluoride(), [[0, 0, 0], [0, 0, 5.0]]), "mmff")
     with pytest.raises(ClusterError, match="not finite"):
         interaction_energy(copies(from_smiles("NC(N)=O"), [[0, 0, 0], [0, 0, np.inf]]))
+
+
+@pytest.mark.parametrize("name", ["COD2100665", "COD2206832", "COD7056752", "OWN_alanine"])
+def test_true_packing_binds_better_than_the_same_molecules_turned_at_random(crystals, name):
+    from kflow_sci.assembly.crystal import cluster_from_crystal, read_crystal
+
+    true = cluster_from_crystal(read_crystal(crystals / "experimental" / f"{name}.cif"), 13)
+    turned = [
+        Cluster(
+            true.molecules,
+            true.kind,
+            true.centroid,
+            Rotation.random(13, random_state=k).as_matrix(),
+            true.parity,
+        )
+        for k in range(5)
+    ]
+    first = rank([*resolve_clashes(turned), true])[0]
+    assert first.info["energy_model"] == "MMFF94 contacts, MMFF94 charges"
+    assert np.array_equal(first.centroid, true.centroid)
+    assert first.info["energy"] < -20

@@ -181,3 +181,13 @@ def test_bad_input_is_refused():
     with pytest.raises(ClusterError, match="at least one"):
         resolve_clashes([start.take(slice(0, 0))])
     assert resolve_clashes([]) == []
+
+
+def test_true_crystals_have_hardly_any_clashes_and_are_not_moved(crystals):
+    from kflow_sci.assembly.crystal import cluster_from_crystal, read_crystal
+
+    files = sorted((crystals / "experimental").glob("COD70*.cif"))[:12]
+    clusters = [cluster_from_crystal(read_crystal(file), 15) for file in files]
+    relaxed = resolve_clashes(clusters)
+    assert np.mean([c.info["clashing_pairs_start"] == 0 for c in relaxed]) > 0.9
+    assert all(c.info["relax_shift"] == 0 for c in relaxed if c.info["clashing_pairs_start"] == 0)

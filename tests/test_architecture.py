@@ -182,10 +182,12 @@ def is_hook_of_a_framework(name: str) -> bool:
 
 
 def test_the_number_of_molecules_is_an_input() -> None:
-    # 17 is what the published set has; written into models, metrics and readers it stops every other use.
+    # 17 is what the published set has; written into models, metrics and readers it stops every other use. It is
+    # written once, as the default of what a user may ask for.
     found = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in MODULES
+        if path != ROOT / "kflow_sci" / "assembly" / "__init__.py"
         for parent in ast.walk(tree(path))
         if not is_table_of_elements(parent)
         for node in ast.iter_child_nodes(parent)

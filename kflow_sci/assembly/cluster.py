@@ -68,6 +68,7 @@ class Cluster:
 
     @property
     def numbers(self) -> Int[np.ndarray, " atoms"]:
+        """Atomic number of every atom, copy after copy."""
         return np.concatenate([self.molecules[k].numbers for k in self.kind])
 
     @property

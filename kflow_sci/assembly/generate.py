@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from kflow_sci.assembly import DEFAULT_COPIES
 from kflow_sci.assembly.batch import ClusterBatch, molecule_table
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.model import ClusterModel, ModelConfig
@@ -110,7 +111,7 @@ class Request:
         ClusterError: a number out of range.
     """
 
-    copies: int = 17
+    copies: int = DEFAULT_COPIES
     samples: int = 10
     seed: int = 0
     steps: tuple[int, ...] | None = None
@@ -193,7 +194,7 @@ def _generator(seed: int, sample: int) -> torch.Generator:
 
 def assemble(
     source: object,
-    copies: int = 17,
+    copies: int = DEFAULT_COPIES,
     samples: int = 10,
     seed: int = 0,
     *,

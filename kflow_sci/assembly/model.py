@@ -78,7 +78,8 @@ class ModelConfig:
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise ConfigError(f"unknown model setting {sorted(unknown)}: these weights need another version of kflow_sci")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**plain)
 
 
 class ClusterModel(nn.Module):
@@ -93,6 +94,7 @@ class ClusterModel(nn.Module):
         )
 
     def config_dict(self) -> dict[str, Any]:
+        """The config as a plain mapping."""
         return asdict(self.config)
 
     # -- transform ---------------------------------------------------------------------------------------------------

@@ -84,6 +84,7 @@ class Molecule:
 
     @property
     def symbols(self) -> list[str]:
+        """Element symbols."""
         return [SYMBOLS[z] for z in self.numbers]
 
     @cached_property

@@ -48,6 +48,7 @@ class PointGroup:
 
     @property
     def chiral(self) -> bool:
+        """Whether the molecule differs from its mirror image."""
         return len(self.improper) == 0
 
 

@@ -47,7 +47,7 @@ class StepsType(click.ParamType):
 
 @click.command(name="assemble")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--copies", type=int, default=17, show_default=True, help="Molecules per cluster.")
+@click.option("--copies", type=int, help="Molecules per cluster.  [default: as in the published benchmark, seventeen]")
 @click.option("--samples", type=int, default=10, show_default=True, help="Candidate clusters.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same clusters.")
 @click.option("--steps-per-shell", type=StepsType(), help="Network calls per shell; the weights say how many if not given.")
@@ -66,7 +66,7 @@ class StepsType(click.ParamType):
 @click.option("--device", default="cpu", show_default=True, help="A torch device, such as cuda.")
 def command(
     inputs: tuple[str, ...],
-    copies: int,
+    copies: int | None,
     samples: int,
     seed: int,
     steps_per_shell: tuple[int, ...] | None,
@@ -89,7 +89,8 @@ def command(
     from kflow_sci.assembly.generate import Request, finish, load_model, propose
     from kflow_sci.cli.common import out_dir, progress_bar
 
-    request = Request(copies, samples, seed, steps_per_shell, density, hands)
+    chosen = {} if copies is None else {"copies": copies}
+    request = Request(samples=samples, seed=seed, steps=steps_per_shell, density=density, hands=hands, **chosen)
     molecules = [read_molecule(source) for source in inputs]
     folders = [out] if len(inputs) == 1 else [out / name for name in _distinct(molecules)]
     model, header = load_model(weights, device)
@@ -104,7 +105,7 @@ def command(
         clusters = finish(clusters, resolve)
         settings = {
             "input": source,
-            "copies": copies,
+            "copies": request.copies,
             "samples": samples,
             "seed": seed,
             "steps_per_shell": list(steps_per_shell or model.config.steps),

@@ -72,6 +72,7 @@ class ShellSchedule:
 
     @property
     def n_shells(self) -> int:
+        """Number of shells."""
         return len(self.widths)
 
     @cached_property

@@ -46,7 +46,7 @@ class RigidState(NamedTuple):
 class Neighbours(NamedTuple):
     """Nearest neighbours by centroid distance: their index and whether they are real."""
 
-    index: Int[Tensor, "batch bodies k"]
+    node: Int[Tensor, "batch bodies k"]
     mask: Bool[Tensor, "batch bodies k"]
 
 
@@ -85,7 +85,7 @@ class View(NamedTuple):
 def look(state: RigidState, table: MoleculeTable, near: Neighbours, contacts: int) -> View:
     """The view of every body; the ``contacts`` nearest neighbours are looked at bead by bead."""
     frame = state.parity[..., None, None] * state.rotation
-    offset = take(state.centroid, near.index) - state.centroid[:, :, None]
+    offset = take(state.centroid, near.node) - state.centroid[:, :, None]
     distance = offset.norm(dim=-1, keepdim=True).clamp(min=1e-6)
     unit = offset / distance
     turn = _relative_rotation(state, table, near)
@@ -93,16 +93,16 @@ def look(state: RigidState, table: MoleculeTable, near: Neighbours, contacts: in
     towards = 0.5 * torch.stack(
         [turn[..., 2, 1] - turn[..., 1, 2], turn[..., 0, 2] - turn[..., 2, 0], turn[..., 1, 0] - turn[..., 0, 1]], dim=-1
     )
-    push, torque, histogram = _contact(state, table, near.index[..., :contacts], frame)
-    missing = near.index.shape[-1] - push.shape[2]
+    push, torque, histogram = _contact(state, table, near.node[..., :contacts], frame)
+    missing = near.node.shape[-1] - push.shape[2]
     push, torque = (nn.functional.pad(x, (0, 0, 0, 0, 0, missing)) for x in (push, torque))
     ahead = torch.einsum("bnij,bnki->bnkj", frame, unit)
     features = [
         gaussians(distance[..., 0] / state.length[:, None, None], 0.2, 3.0, _DISTANCES),
         ahead,
-        -torch.einsum("bnkij,bnki->bnkj", take(frame, near.index), unit),
+        -torch.einsum("bnkij,bnki->bnkj", take(frame, near.node), unit),
         turn.flatten(-2),
-        (state.parity[:, :, None] * take(state.parity, near.index))[..., None],
+        (state.parity[:, :, None] * take(state.parity, near.node))[..., None],
         push.flatten(-2),
         torque.flatten(-2),
         nn.functional.pad(histogram, (0, 0, 0, missing)),
@@ -115,10 +115,10 @@ def look(state: RigidState, table: MoleculeTable, near: Neighbours, contacts: in
 
 def _relative_rotation(state: RigidState, table: MoleculeTable, near: Neighbours) -> Float[Tensor, "batch bodies k 3 3"]:
     """``R_iᵀ R_j g`` with g the symmetry operation of the neighbour's molecule that makes the angle smallest."""
-    turn = state.rotation[:, :, None].transpose(-1, -2) @ take(state.rotation, near.index)
+    turn = state.rotation[:, :, None].transpose(-1, -2) @ take(state.rotation, near.node)
     if table.group.shape[1] == 1:
         return turn
-    group = take(table.group[state.kind], near.index)
+    group = take(table.group[state.kind], near.node)
     trace = torch.einsum("bnkij,bnkoji->bnko", turn, group)
     best = trace.argmax(-1)[..., None, None, None].expand(-1, -1, -1, 1, 3, 3)
     return turn @ group.gather(3, best).squeeze(3)
@@ -174,7 +174,7 @@ class _Layer(nn.Module):
     def forward(self, h: Tensor, edge: Tensor, near: Neighbours, mask: Tensor, time: Tensor) -> Tensor:
         scale, shift = self.modulate(time)[:, None].chunk(2, dim=-1)
         x = self.norm(h) * (1.0 + scale) + shift
-        pair = nn.functional.silu(self.receive(x)[:, :, None] + take(self.send(x), near.index) + self.edge(edge))
+        pair = nn.functional.silu(self.receive(x)[:, :, None] + take(self.send(x), near.node) + self.edge(edge))
         message = self.message(pair)
         message = nn.functional.silu(message[..., :-1]) * torch.sigmoid(message[..., -1:])
         message = (message * near.mask[..., None]).sum(2) / near.mask.sum(2, keepdim=True).clamp(min=1).sqrt()
@@ -197,12 +197,12 @@ class _Readout(nn.Module):
         self.weigh = nn.Linear(hidden, 2 * (1 + _FORCES))
         self.head = nn.Sequential(nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 6))
         for last in (self.weigh, self.head[-1]):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, h: Tensor, edge: Tensor, view: View, near: Neighbours) -> tuple[Tensor, Tensor]:
         x = self.norm(h)
-        pair = nn.functional.silu(self.receive(x)[:, :, None] + take(self.send(x), near.index) + self.edge(edge))
+        pair = nn.functional.silu(self.receive(x)[:, :, None] + take(self.send(x), near.node) + self.edge(edge))
         polar, axial = self.weigh(pair).chunk(2, dim=-1)
         move, turn = self.head(x).chunk(2, dim=-1)
         move = move + torch.einsum("bnkv,bnkvj->bnj", polar, view.polar)

@@ -23,14 +23,15 @@ from kflow_sci.errors import ConfigError
 
 # The penalty reaches a little beyond the clash limit, so that clashes end after finitely many iterations.
 MARGIN = 1.03
-# Spring on the radius of gyration per root of a molecule; 1 holds the volume of random balls within 1 %,
-# without it they swell by 20 to 40 %.
-SPRING = 1.0
+# Spring on the radius of gyration per root of a molecule; 2 holds the volume within 1 %, without it random balls swell
+# by 20 to 40 %.
+SPRING = 2.0
 # Longest move of a centroid (Å) or turn of a molecule (rad) in one iteration.
-LONGEST_STEP = 0.6
+LONGEST_STEP = 1.0
 INNER_STEPS = 8
-# Damping at the start and its limits: the larger, the shorter the moves.
-DAMPING, LEAST_DAMPING, MOST_DAMPING = 3.0, 1e-3, 1e4
+# Damping at the start and its limits: the larger, the shorter the moves. Much less than 0.3 jams: long moves meet new
+# neighbours and are refused.
+DAMPING, LEAST_DAMPING, MOST_DAMPING = 5.0, 0.3, 1e4
 # Neighbours are searched this much farther than needed (Å), and again once an atom has moved half of it.
 SKIN = 0.6
 
@@ -40,7 +41,7 @@ def resolve_clashes(clusters: Sequence[Cluster], iterations: int = 20) -> list[C
 
     The penalty of a cluster is ``Σ max(0, 1.03 l_ab − d_ab)²`` over pairs of atoms of different molecules,
     with l the clash limit of ``contacts.clashing_pairs`` (0.8 of the van der Waals radii, 0.55 in a hydrogen
-    bond), plus ``n (Rg − Rg⁰)²``, which holds the radius of gyration of the n centroids. Clusters may differ
+    bond), plus ``n (2 (Rg − Rg⁰))²``, which holds the radius of gyration of the n centroids. Clusters may differ
     in size and molecules; each is treated as if it were alone, and turning, reflecting, moving or renumbering
     it turns, reflects, moves or renumbers the answer.
 

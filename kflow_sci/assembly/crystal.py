@@ -26,6 +26,7 @@ from kflow_sci.assembly.complete import check_one_kind, check_valences
 from kflow_sci.assembly.elements import COVALENT_RADIUS
 from kflow_sci.assembly.match import match_conformers
 from kflow_sci.assembly.molecule import Molecule
+from kflow_sci.assembly.symmetry import body_frame
 from kflow_sci.errors import ClusterError, CrystalError
 
 BOND_TOLERANCE = 0.4  # Å; the usual choice of the structure databases
@@ -161,8 +162,8 @@ def cluster_from_crystal(crystal: Crystal, copies: int, centre: int = 0) -> Clus
     The central molecule comes first, with its centroid at the origin; the others follow from near to far. **Ties**:
     distances that follow each other in steps of at most 0.001 Å are equal. Among equals the molecule with the shorter
     closest atom–atom distance to the central one comes first; if that is equal too (in the same sense), the one whose
-    centroid has the larger z, then y, then x coordinate in the body frame of the central molecule. The rule looks at
-    the crystal only: the order of atoms or operations in the file and the choice of the cell play no part.
+    centroid has the larger z, then y, then x coordinate in the body frame of the central molecule. Given
+    the central molecule, the order of atoms and operations in the file and the choice of the cell play no part.
 
     Args:
         crystal: The crystal.
@@ -190,13 +191,14 @@ def cluster_from_crystal(crystal: Crystal, copies: int, centre: int = 0) -> Clus
     def atoms(k: int) -> Float[np.ndarray, "a 3"]:
         return offset[k] + crystal.molecules[crystal.kind[member[k]]].positions @ orientation[member[k]].T
 
-    central = cKDTree(crystal.molecules[crystal.kind[middle]].positions @ orientation[middle].T)
-    body = offset @ orientation[middle]
+    molecule = crystal.molecules[crystal.kind[middle]]
+    central = molecule.positions @ orientation[middle].T
+    tree, body = cKDTree(central), offset @ body_frame(molecule.numbers, central)
     order = _sorted_with_ties(
         np.arange(len(member)),
         [
             lambda k: np.linalg.norm(offset[k], axis=1),
-            lambda k: np.array([central.query(atoms(q))[0].min() for q in k]),
+            lambda k: np.array([tree.query(atoms(q))[0].min() for q in k]),
             lambda k: -body[k, 2],
             lambda k: -body[k, 1],
             lambda k: -body[k, 0],

@@ -7,6 +7,7 @@ once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -72,6 +73,14 @@ def spread_subset(positions: Float[np.ndarray, "n 3"], count: int) -> Int[np.nda
     return np.array(sorted(chosen))
 
 
+@lru_cache(maxsize=4096)
+def _beads(molecule: Molecule) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Atoms that serve as beads, their radii and charges."""
+    pick = spread_subset(molecule.positions, MAX_BEADS)
+    radius = np.nan_to_num(BONDI_RADIUS[molecule.numbers[pick]], nan=_UNKNOWN_RADIUS)
+    return pick, radius, bond_dipole_charges(molecule)[pick]
+
+
 def molecule_table(molecules: Sequence[Molecule], dtype: torch.dtype = torch.float32) -> MoleculeTable:
     """The table of some molecules; see ``MoleculeTable`` for shapes."""
     atoms = max(len(m) for m in molecules)
@@ -86,10 +95,10 @@ def molecule_table(molecules: Sequence[Molecule], dtype: torch.dtype = torch.flo
     for row, molecule in enumerate(molecules):
         element[row, : len(molecule)] = molecule.numbers
         position[row, : len(molecule)] = molecule.positions
-        pick = spread_subset(molecule.positions, beads)
+        pick, bead_radius, bead_charge = _beads(molecule)
         bead[row, : len(pick)] = molecule.positions[pick]
-        radius[row, : len(pick)] = np.nan_to_num(BONDI_RADIUS[molecule.numbers[pick]], nan=_UNKNOWN_RADIUS)
-        charge[row, : len(pick)] = bond_dipole_charges(molecule)[pick]
+        radius[row, : len(pick)] = bead_radius
+        charge[row, : len(pick)] = bead_charge
         bead_mask[row, : len(pick)] = True
         group[row, : len(molecule.symmetry.proper)] = molecule.symmetry.proper
     length = np.array([m.crystal_volume for m in molecules]) ** (1.0 / 3.0)

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 N_ELEMENTS = 54
+_SHELLS = 12
 
 
 class MoleculeTable(NamedTuple):
@@ -71,7 +72,7 @@ class MoleculeEncoder(nn.Module):
         super().__init__()
         self.element = nn.Embedding(N_ELEMENTS, width)
         self.place = nn.Linear(4, width)
-        self.pair = nn.Linear(12, width)
+        self.pair = nn.Parameter(torch.randn(_SHELLS, width) / math.sqrt(_SHELLS))
         self.update = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
         self.pool = nn.Sequential(nn.Linear(5 * width + 2, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
 
@@ -82,8 +83,10 @@ class MoleculeEncoder(nn.Module):
         radius = position.norm(dim=-1, keepdim=True)
         atom = self.element(table.element) + self.place(torch.cat([position, radius], dim=-1))
         distance = (table.position[:, :, None] - table.position[:, None]).norm(dim=-1)
-        edge = self.pair(gaussians(distance, 0.8, 5.2, 12)) * real[:, None]
-        message = torch.einsum("tabw,tbw->taw", edge, torch.nn.functional.silu(atom) * real)
+        # Σ_b Σ_g W_gw G_abg x_bw, summed over b first: the pairwise array of width w is never made.
+        near = gaussians(distance, 0.8, 5.2, _SHELLS)
+        heard = torch.einsum("tabg,tbw->tagw", near, torch.nn.functional.silu(atom) * real)
+        message = torch.einsum("tagw,gw->taw", heard, self.pair)
         atom = (atom + self.update(torch.cat([atom, message / 4.0], dim=-1))) * real
         mean = atom.sum(1) / count
         peak = atom.masked_fill(real == 0, -1e4).amax(1)

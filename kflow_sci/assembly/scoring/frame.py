@@ -51,6 +51,7 @@ class Frame:
 
     @property
     def n_molecules(self) -> int:
+        """Number of molecules."""
         return int(self.molecule.max()) + 1 if len(self.molecule) else 0
 
     @cached_property

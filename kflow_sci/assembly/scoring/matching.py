@@ -30,8 +30,8 @@ def matched_pm(pred: Float[np.ndarray, "n 3"], ref: Float[np.ndarray, "n 3"]) ->
 
     Returns:
         Root mean square difference of the two centroid distance matrices, diagonal included, Å; lower is better.
-        Exactly 0 (rounding apart) for a renumbered, moved or mirrored truth: distances do not see the hand. Otherwise an
-        upper bound, as the search is a heuristic; NaN if a coordinate is not finite.
+        Exactly 0 (rounding apart) for a renumbered, moved or mirrored truth: distances do not see the hand.
+        Otherwise an upper bound, as the search is a heuristic; NaN if a coordinate is not finite.
 
     Raises:
         ScoreError: the two sets differ in size.

@@ -115,12 +115,10 @@ def voronoi_volume(positions: Float[np.ndarray, "n 3"], molecule: Int[np.ndarray
         which: The molecule, best the one nearest to the centre.
 
     Returns:
-        Å^3; NaN if a coordinate is not finite. For the central molecule of 17 cut from a crystal 1.09 of its share of
-        the unit cell (5–95 %: 1.00–1.28), because so few do not always enclose it; scaling the centroids of such a
-        cut to 1.16 of its volume gives 1.14. So compare clusters of equal size with each other, not with a cell.
-
-    Raises:
-        ScoreError: two atoms at the same place.
+        Å^3; NaN if a coordinate is not finite or two atoms coincide. For the central molecule of 17 cut from a
+        crystal 1.09 of its share of the unit cell (5–95 %: 1.00–1.28), because so few do not always enclose it;
+        scaling the centroids of such a cut to 1.16 of its volume gives 1.14. So compare clusters of equal size with
+        each other, not with a cell.
     """
     if not np.isfinite(positions).all():
         return float("nan")
@@ -130,9 +128,7 @@ def voronoi_volume(positions: Float[np.ndarray, "n 3"], molecule: Int[np.ndarray
         gap = positions[near] - atom
         squared = np.square(gap).sum(axis=1)
         if np.count_nonzero(squared < 1e-12) > 1:
-            raise ScoreError(
-                "two atoms are at the same place, so the space of a molecule is not defined: count it as failed"
-            )
+            return float("nan")
         gap, squared = gap[squared >= 1e-12], squared[squared >= 1e-12]
         # The plane half-way to a neighbour at d meets the ray along u at |d|² / 2 u·d.
         inverse = (_DIRECTIONS @ (2 * gap / squared[:, None]).T).max(axis=1, initial=1 / REACH)

@@ -100,11 +100,7 @@ def overlay(
     Source:
         Chisholm and Motherwell, J. Appl. Cryst. 38 (2005) 228.
     """
-    if size < 1 or not 0 < distance < 1 or not 0 < angle < 90:
-        raise ScoreError(
-            f"overlay of {size} molecules at {distance:g}, {angle:g}° is out of range: "
-            "give size >= 1, distance between 0 and 1, angle between 0 and 90 degrees"
-        )
+    check_tolerances(size, distance, angle)
     search = _Search.of(pred, ref, size, distance, angle, hydrogens)
     best = search.run()
     if mirror and best.n_matched < best.size:
@@ -113,6 +109,19 @@ def overlay(
         if (other.n_matched, -other.rmsd) > (best.n_matched, -best.rmsd):
             best = replace(other, mirrored=True)
     return best
+
+
+def check_tolerances(size: int, distance: float, angle: float) -> None:
+    """Refuse an overlay that cannot be meant.
+
+    Raises:
+        ScoreError: ``size`` below 1, ``distance`` outside (0, 1) or ``angle`` outside (0, 90).
+    """
+    if size < 1 or not 0 < distance < 1 or not 0 < angle < 90:
+        raise ScoreError(
+            f"overlay of {size} molecules at {distance:g}, {angle:g}° is out of range: "
+            "give size >= 1, distance between 0 and 1, angle between 0 and 90 degrees"
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,60 @@
+"""Means with an interval that says how far the number would move with other crystals.
+
+The one idea: crystals are the unit that was drawn, so they are what is resampled; samples of one crystal are averaged
+first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its 95 % bootstrap interval.
+
+    Attributes:
+        mean: Mean of the values; NaN without any.
+        low: 2.5 % quantile of the mean over resampled sets; NaN for fewer than two values.
+        high: 97.5 % quantile.
+        n: Number of values.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+def bootstrap(values: Float[np.ndarray, " n"], seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+    """Mean and 95 % percentile interval of values drawn independently.
+
+    Args:
+        values: One value per crystal; those that are not finite are left out, and ``n`` tells how many stayed.
+        seed: Fixes the resampling.
+        resamples: Sets drawn.
+
+    Source:
+        Efron, Ann. Statist. 7 (1979) 1; percentile interval.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        return Interval(
+            float(values[0]) if len(values) else float("nan"), float("nan"), float("nan"), len(values)
+        )
+    rng = np.random.default_rng(seed)
+    means = np.empty(resamples)
+    step = max(1, 4_000_000 // len(values))
+    for start in range(0, resamples, step):
+        count = min(step, resamples - start)
+        means[start : start + count] = values[rng.integers(len(values), size=(count, len(values)))].mean(
+            axis=1
+        )
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Interval(float(values.mean()), float(low), float(high), len(values))

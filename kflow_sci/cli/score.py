@@ -1,0 +1,151 @@
+"""``kflow score``: any program's clusters against reference clusters, the same code for everyone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kflow_sci.errors import OutputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from kflow_sci.assembly.scoring.report import Report
+
+ARROWS = {"lower": "↓", "higher": "↑", "target 1": "→ 1"}
+
+
+@click.command(name="score")
+@click.argument("pred", type=click.Path(path_type=Path))
+@click.argument("ref", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for scores.json and scores.csv (one row per sample).",
+)
+@click.option("--force", is_flag=True, help="Overwrite results that are there.")
+@click.option("--json", "as_json", is_flag=True, help="Print json instead of tables.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap intervals."
+)
+@click.option(
+    "--size",
+    type=click.IntRange(min=1),
+    default=15,
+    show_default=True,
+    help="Molecules compared by the overlay.",
+)
+@click.option(
+    "--distance",
+    type=float,
+    default=0.2,
+    show_default=True,
+    help="Relative distance tolerance of the overlay.",
+)
+@click.option(
+    "--angle", type=float, default=20.0, show_default=True, help="Angle tolerance of the overlay, degrees."
+)
+@click.option("--mirror", is_flag=True, help="The overlay may invert a prediction.")
+def command(
+    pred: Path,
+    ref: Path,
+    out: Path | None,
+    force: bool,
+    as_json: bool,
+    seed: int,
+    size: int,
+    distance: float,
+    angle: float,
+    mirror: bool,
+) -> None:
+    """Compare predicted clusters PRED with reference clusters REF.
+
+    Both are xyz or extended xyz files, one frame per cluster, atoms in the same order. Frames with the same id
+    in their info belong together, so there may be several samples per reference; without ids frames are matched by
+    order, and a single reference takes them all. Molecules are told by the column `molecule`, else by bonds.
+
+    \b
+    Example:  kflow score clusters.extxyz crystal.extxyz --out scores
+    """
+    from kflow_sci.assembly.scoring.measures import Settings
+    from kflow_sci.assembly.scoring.reading import group, read_frames, sha256
+    from kflow_sci.assembly.scoring.report import FILES, score_groups, write_report
+    from kflow_sci.cli.common import out_dir, progress_bar
+
+    settings = Settings(size, distance, angle, mirror)
+    settings.check()
+    groups = group(read_frames(pred), read_frames(ref), (pred.name, ref.name))
+    if out is not None:
+        there = [name for name in FILES if (out / name).exists()]
+        if there and not force:
+            raise OutputError(
+                f"{out} already holds {there[0]}: choose another --out, or --force to overwrite it"
+            )
+        out_dir(out)
+    data = {"pred": pred.name, "pred_sha256": sha256(pred), "ref": ref.name, "ref_sha256": sha256(ref)}
+    with progress_bar("scoring", sum(len(samples) for _, samples in groups)) as advance:
+        report = score_groups(groups, seed=seed, settings=settings, data=data, progress=advance)
+    if out is not None:
+        write_report(report, out)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(report.to_json(), indent=2, allow_nan=False))
+        return
+    _show(report)
+    if out is not None:
+        click.echo(f"Wrote {out / FILES[0]} and {out / FILES[1]}.")
+
+
+def _show(report: Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    meta = report.meta
+    per = f"{meta['samples']} samples of {meta['references']} references"
+    table = Table(title=f"Scores, {per}", title_justify="left")
+    for head in ("measure", "", "mean", "95 %", "best sample", "failed", "what it is"):
+        table.add_column(
+            head, justify="right" if head in ("mean", "95 %", "best sample", "failed") else "left"
+        )
+    for line in report.summary:
+        measure = line.measure
+        name = f"{measure.name} ({measure.unit})" if measure.unit else measure.name
+        interval = f"[{_number(line.mean.low)}, {_number(line.mean.high)}]"
+        numbers = (_number(line.mean.mean), interval, _number(line.best.mean), str(line.failed))
+        table.add_row(name, ARROWS[measure.better], *numbers, measure.text)
+    console = Console()
+    console.print(table)
+    console.print(_published_table(report))
+    console.print(
+        "Published means take the best repeat of each cluster. "
+        "PM by index scores a renumbered perfect crystal like a random heap."
+    )
+    if meta["failed_samples"]:
+        console.print(f"{meta['failed_samples']} sample(s) failed: coordinates that are not finite.")
+    if report.missing:
+        shown = ", ".join(report.missing[:5]) + (" …" if len(report.missing) > 5 else "")
+        console.print(
+            f"{len(report.missing)} reference(s) have no sample ({shown}): they count as failed in the shares and in "
+            "overlay_n, and are in no other mean."
+        )
+
+
+def _published_table(report: Report) -> Table:
+    from rich.table import Table
+
+    table = Table(title="Published protocol (AssembleFlow's definitions)", title_justify="left")
+    for head in ("measure", "", "first line", "95 %", "second line", "kept"):
+        table.add_column(head, justify="left" if head in ("measure", "") else "right")
+    for name, entry in report.published.items():
+        interval = f"[{_number(entry['low'])}, {_number(entry['high'])}]" if "low" in entry else ""
+        second = (_number(entry["second"]), _number(entry["kept"])) if "second" in entry else ("", "")
+        arrow = ARROWS[entry["better"]]
+        table.add_row(f"{name} ({entry['unit']})", arrow, _number(entry["first"]), interval, *second)
+    return table
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if value == value else "-"

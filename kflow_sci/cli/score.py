@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from kflow_sci.assembly.scoring.report import Report
 
-ARROWS = {"lower": "↓", "higher": "↑", "target 1": "→ 1"}
+WIDE = 130  # columns of a terminal that has room for explanations
+ARROWS = {"lower": "↓", "higher": "↑", "target 1": "1"}
 
 
 @click.command(name="score")
@@ -100,31 +101,46 @@ def command(
 
 
 def _show(report: Report) -> None:
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
     meta = report.meta
-    per = f"{meta['samples']} samples of {meta['references']} references"
-    table = Table(title=f"Scores, {per}", title_justify="left")
-    for head in ("measure", "", "mean", "95 %", "best sample", "failed", "what it is"):
-        table.add_column(
-            head, justify="right" if head in ("mean", "95 %", "best sample", "failed") else "left"
-        )
+    console = Console(markup=False, highlight=False)
+    table = Table(
+        title=f"Scores, {meta['samples']} samples of {meta['references']} references",
+        title_justify="left",
+        box=SIMPLE,
+    )
+    table.add_column("measure", no_wrap=True)
+    for head in ("mean", "95 %", "best", "failed"):
+        table.add_column(head, justify="right", no_wrap=True)
+    wide = console.width >= WIDE
+    if wide:
+        table.add_column("what it is")
     for line in report.summary:
         measure = line.measure
-        name = f"{measure.name} ({measure.unit})" if measure.unit else measure.name
+        name = f"{ARROWS[measure.better]} {measure.name}" + (f", {measure.unit}" if measure.unit else "")
         interval = f"[{_number(line.mean.low)}, {_number(line.mean.high)}]"
-        numbers = (_number(line.mean.mean), interval, _number(line.best.mean), str(line.failed))
-        table.add_row(name, ARROWS[measure.better], *numbers, measure.text)
-    console = Console()
+        cells = [
+            name,
+            _number(line.mean.mean),
+            interval,
+            _number(line.best.mean),
+            str(line.failed),
+        ]
+        table.add_row(*cells, *([measure.text] if wide else []))
     console.print(table)
     console.print(_published_table(report))
+    console.print(
+        "↓ lower is better, ↑ higher is better, 1 should be 1; best: of the samples of each reference."
+    )
     console.print(
         "Published means take the best repeat of each cluster. "
         "PM by index scores a renumbered perfect crystal like a random heap."
     )
     if meta["failed_samples"]:
-        console.print(f"{meta['failed_samples']} sample(s) failed: coordinates that are not finite.")
+        console.print(f"{meta['failed_samples']} sample(s) failed: coordinates not finite or beyond 1e6 Å.")
     if report.missing:
         shown = ", ".join(report.missing[:5]) + (" …" if len(report.missing) > 5 else "")
         console.print(
@@ -134,16 +150,17 @@ def _show(report: Report) -> None:
 
 
 def _published_table(report: Report) -> Table:
+    from rich.box import SIMPLE
     from rich.table import Table
 
-    table = Table(title="Published protocol (AssembleFlow's definitions)", title_justify="left")
-    for head in ("measure", "", "first line", "95 %", "second line", "kept"):
-        table.add_column(head, justify="left" if head in ("measure", "") else "right")
+    table = Table(title="Published protocol (AssembleFlow's definitions)", title_justify="left", box=SIMPLE)
+    for head in ("measure", "first line", "95 %", "second line", "kept"):
+        table.add_column(head, justify="left" if head == "measure" else "right")
     for name, entry in report.published.items():
         interval = f"[{_number(entry['low'])}, {_number(entry['high'])}]" if "low" in entry else ""
         second = (_number(entry["second"]), _number(entry["kept"])) if "second" in entry else ("", "")
-        arrow = ARROWS[entry["better"]]
-        table.add_row(f"{name} ({entry['unit']})", arrow, _number(entry["first"]), interval, *second)
+        title = f"{ARROWS[entry['better']]} {name}, {entry['unit']}"
+        table.add_row(title, _number(entry["first"]), interval, *second)
     return table
 
 

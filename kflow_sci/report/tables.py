@@ -90,7 +90,8 @@ class Provenance:
 
     def sentence(self) -> str:
         """One line for below a table."""
-        text = f"kflow_sci {self.version}, seed {self.seed}, n = {self.references}, data sha256 {self.data_sha256[:16]}."
+        data = f"data sha256 {self.data_sha256[:16]}"
+        text = f"kflow_sci {self.version}, seed {self.seed}, n = {self.references}, {data}."
         return text + (f" Made by `{self.command}`." if self.command else "")
 
 

@@ -65,7 +65,7 @@ def test_the_renumbered_truth_gets_full_marks_in_ours_and_none_in_the_published(
         "density_ratio": 1,
         "gyration_ratio": 1,
     }
-    expected |= {"coordination_error": 0, "distortion": 0, "overlay_rmsd": 0}
+    expected |= {"coordination_error": 0, "distortion": 0, "packed_rmsd": 0}
     for name, value in expected.items():
         assert mean(report, name) == pytest.approx(value, abs=5e-3), name
     assert report.published["pm_center"]["first"] > 1
@@ -105,7 +105,7 @@ def test_a_sample_that_is_not_finite_is_counted_and_never_averaged_away(clusters
     positions[7, 1] = np.nan
     bad = replace(good, positions=positions)
     report = score_groups([(good, [good, bad])])
-    assert [row["failed"] for row in report.rows] == ["", "not finite"]
+    assert [row["failed"] for row in report.rows] == ["", "not finite or beyond 1e6 Å"]
     assert report.meta["failed_samples"] == 1
     assert mean(report, "solved") == pytest.approx(0.5)
     assert mean(report, "clashing") >= 0.5
@@ -114,6 +114,15 @@ def test_a_sample_that_is_not_finite_is_counted_and_never_averaged_away(clusters
     published = report.published["pm_center"]
     assert np.isnan(published["first"]), "as the published code has it"
     assert published["kept"] == 0
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-3, 1e5, 1e300])
+def test_collapsed_and_exploded_samples_are_scored_or_counted(clusters: list[Cluster], scale: float) -> None:
+    good = Frame.of(clusters[0])
+    report = score_groups([(good, [replace(good, positions=good.positions * scale)])])
+    assert mean(report, "solved") == 0
+    assert report.meta["failed_samples"] == (scale > 1e6)
+    assert next(line.failed for line in report.summary if line.measure.name == "density_error") in (0, 1)
 
 
 def test_best_of_a_target_is_the_nearest_to_it(clusters: list[Cluster]) -> None:
@@ -136,7 +145,7 @@ def test_files_are_scored_like_the_clusters_in_memory(clusters: list[Cluster], t
     from_files = score_files(pred, ref)
     in_memory = score_clusters(samples, clusters)
     for a, b in zip(from_files.summary, in_memory.summary, strict=True):
-        assert a.mean.mean == pytest.approx(b.mean.mean, rel=1e-5, abs=1e-5), a.measure.name
+        assert a.mean.mean == pytest.approx(b.mean.mean, rel=1e-5, abs=1e-5, nan_ok=True), a.measure.name
     assert from_files.meta["data"]["pred_sha256"] == sha256(pred)
     assert len(from_files.meta["data"]["ref_sha256"]) == 64
 

@@ -15,14 +15,12 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
+from kflow_sci.assembly.contacts import BOND_SLACK
 from kflow_sci.assembly.elements import COVALENT_RADIUS, SYMBOLS
 from kflow_sci.errors import ScoreError
 
 if TYPE_CHECKING:
     from kflow_sci.assembly.cluster import Cluster
-
-# Two atoms closer than the sum of their covalent radii plus this are bonded, Å.
-BOND_SLACK = 0.4
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,8 +50,8 @@ MEASURES = (
     Measure(
         "overlay_n", "molecules", "higher", "molecules around the centre that lie as in the reference", 0.0
     ),
-    Measure("overlay_rmsd", "Å", "lower", "RMSD of their atoms after superposition"),
     Measure("packed", "share", "higher", "more than half of the molecules match (8 of 15)", 0.0),
+    Measure("packed_rmsd", "Å", "lower", "RMSD of the best such match, where there is one"),
     Measure("solved", "share", "higher", "some matching of more than half has an RMSD below 2 Å", 0.0),
     Measure("solved_clean", "share", "higher", "solved, and no clash", 0.0),
     Measure("clashes", "pairs/molecule", "lower", "atom pairs of different molecules that are too close"),
@@ -75,7 +75,20 @@ PUBLISHED = (
     ),
     Measure("separation", "%", "higher", "molecule pairs more than 0.5 Å apart"),
 )
+# In every row but in no mean: RMSD of all matched molecules (Å; small where few match), molecules that touch the
+# centre, Voronoi volume of the centre (Å^3).
+RECORD = ("overlay_rmsd", "coordination", "volume")
 BY_NAME = {measure.name: measure for measure in MEASURES + PUBLISHED}
+
+
+# A sample that has flown apart this far, in Å, has failed: nothing can be measured on it.
+FARTHEST = 1e6
+
+
+def usable(pred: Frame) -> bool:
+    """Whether every coordinate is finite and below 1e6 Å."""
+    with np.errstate(invalid="ignore"):
+        return bool((np.abs(pred.positions) < FARTHEST).all())
 
 
 @dataclass(frozen=True)
@@ -132,15 +145,15 @@ class Reference:
             settings: What the overlay compares.
 
         Returns:
-            Values keyed by measure, and ``extent``, ``coordination`` and ``volume`` for the record.
+            Values keyed by measure, and ``extent`` and ``RECORD`` beside them.
         """
-        with np.errstate(invalid="ignore"):
+        with np.errstate(all="ignore"):
             row = published.score(
                 self.frame.numbers, pred.positions, self.frame.positions, self.frame.molecule
             )
         names = [measure.name for measure in MEASURES]
-        if not np.isfinite(pred.positions).all():
-            return row | dict.fromkeys([*names, "coordination", "volume"], float("nan"))
+        if not usable(pred):
+            return row | dict.fromkeys([*names, *RECORD], float("nan"))
         match = overlay(
             pred,
             self.frame,
@@ -156,8 +169,8 @@ class Reference:
         values = {
             "matched_pm": matched_pm(pred.centroids, self.frame.centroids),
             "overlay_n": float(match.n_matched),
-            "overlay_rmsd": match.rmsd,
             "packed": float(match.packed),
+            "packed_rmsd": match.rmsd_packed,
             "solved": float(match.solved),
             "solved_clean": float(match.solved and pairs == 0),
             "clashes": pairs / pred.n_molecules,
@@ -168,4 +181,5 @@ class Reference:
             "coordination_error": float(abs(touching - self.coordination)),
             "distortion": packing.distortion(pred, self.frame),
         }
-        return row | values | {"coordination": float(touching), "volume": volume}
+        record = {"overlay_rmsd": match.rmsd, "coordination": float(touching), "volume": volume}
+        return row | values | record

@@ -16,7 +16,7 @@ import numpy as np
 
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.scoring.frame import Frame
-from kflow_sci.assembly.scoring.measures import MEASURES, PUBLISHED, Measure, Reference, Settings
+from kflow_sci.assembly.scoring.measures import MEASURES, PUBLISHED, Measure, Reference, Settings, usable
 from kflow_sci.assembly.scoring.published import protocol
 from kflow_sci.assembly.scoring.reading import group, read_frames, sha256
 from kflow_sci.assembly.scoring.statistics import Interval, bootstrap
@@ -166,8 +166,8 @@ def score_groups(
         reference = Reference(frame)
         mine: list[Row] = []
         for number, sample in enumerate(samples):
-            finite = bool(np.isfinite(sample.positions).all())
-            row: Row = {"id": frame.id, "sample": number, "failed": "" if finite else "not finite"}
+            failed = "" if usable(sample) else "not finite or beyond 1e6 Å"
+            row: Row = {"id": frame.id, "sample": number, "failed": failed}
             mine.append(row | reference.score(sample, settings))
             if progress is not None:
                 progress(len(rows) + len(mine))
@@ -217,9 +217,9 @@ def _summarise(measure: Measure, groups: Sequence[Sequence[Row]], seed: int) -> 
     for rows in groups:
         values = np.array([row[measure.name] for row in rows], dtype=np.float64)
         bad = ~np.isfinite(values)
-        # A prediction without any match has no RMSD, and that is no failure.
+        # A sample that does not match has no RMSD, and that is no failure.
         failed += (
-            int(bad.sum()) if measure.name != "overlay_rmsd" else sum(bool(row["failed"]) for row in rows)
+            sum(bool(row["failed"]) for row in rows) if measure.name == "packed_rmsd" else int(bad.sum())
         )
         if measure.worst is not None:
             values = np.where(bad, measure.worst, values) if len(values) else np.array([measure.worst])

@@ -100,7 +100,9 @@ def methods(arguments: argparse.Namespace) -> dict[str, Propose]:
     n, seed = arguments.samples, arguments.seed
     table: dict[str, Propose] = {
         "true crystal, renumbered": lambda t: renumbered.propose(t, n, seed),
-        "random ball, true density": lambda t: random_ball.propose(t.molecules[0], len(t), n, seed, t.info["volume"]),
+        "random ball, true density": lambda t: random_ball.propose(
+            t.molecules[0], len(t), n, seed, t.info["volume"]
+        ),
         "PackMol, true density": lambda t: packmol.propose(t.molecules[0], len(t), n, seed, t.info["volume"]),
     }
     for entry in arguments.model:
@@ -113,8 +115,12 @@ def methods(arguments: argparse.Namespace) -> dict[str, Propose]:
 
 def main() -> None:
     """Run all methods and write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--crystals", type=Path, required=True, help="folder with the CIF files of the id list")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--crystals", type=Path, required=True, help="folder with the CIF files of the id list"
+    )
     parser.add_argument("--ids", type=Path, default=HERE.parent / "datasets" / "crystals" / "ids.csv")
     parser.add_argument("--split", default="test")
     parser.add_argument("--model", action="append", default=[], metavar="NAME=WEIGHTS")
@@ -135,7 +141,9 @@ def main() -> None:
             drawn = generate(truth)
             resolved = resolve_clashes(drawn) if "renumbered" not in name else drawn
             measured = measure(drawn, resolved, truth)
-            rows += [{"method": name, "id": truth.info["id"], "sample": i, **row} for i, row in enumerate(measured)]
+            rows += [
+                {"method": name, "id": truth.info["id"], "sample": i, **row} for i, row in enumerate(measured)
+            ]
             table.append(measured)
         per_crystal[name] = {key: np.array([np.mean([r[key] for r in m]) for m in table]) for key in MEASURES}
         print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
@@ -177,14 +185,27 @@ def write(
         finite = values[np.isfinite(values)]
         low, high = interval(finite)
         failed = len(values) - len(finite)
-        flat.append({"method": name, "measure": key, "mean": finite.mean(), "low": low, "high": high, "failed": failed, **common})
+        flat.append(
+            {
+                "method": name,
+                "measure": key,
+                "mean": finite.mean(),
+                "low": low,
+                "high": high,
+                "failed": failed,
+                **common,
+            }
+        )
         note = f" ({failed} failed)" if failed else ""
         return f"{finite.mean():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]{note}"
 
     for key, (text, better, digits) in MEASURES.items():
         cells = [cell(name, key, per_crystal[name][key], digits) for name in names]
         lines.append(f"| {text} ({better}) | " + " | ".join(cells) + " |")
-    for place, text in ((0, "angle to the truth at s = 0.75 before the net, degrees"), (1, "… after the net, degrees (lower)")):
+    for place, text in (
+        (0, "angle to the truth at s = 0.75 before the net, degrees"),
+        (1, "… after the net, degrees (lower)"),
+    ):
         key = ("angle_before", "angle")[place]
         cells = [cell(name, key, angles[name][place], 1) if name in angles else "–" for name in names]
         lines.append(f"| {text} | " + " | ".join(cells) + " |")
@@ -194,7 +215,10 @@ def write(
         lines += ["| measure | " + " | ".join(others) + " |", "|---|" + "---|" * len(others)]
         for key, (text, _, digits) in MEASURES.items():
             base = per_crystal[arguments.reference][key]
-            cells = [cell(f"{n} − {arguments.reference}", key, per_crystal[n][key] - base, digits + 1) for n in others]
+            cells = [
+                cell(f"{n} − {arguments.reference}", key, per_crystal[n][key] - base, digits + 1)
+                for n in others
+            ]
             lines.append(f"| {text} | " + " | ".join(cells) + " |")
     lines.append("")
     arguments.out.with_suffix(".md").write_text("\n".join(lines), encoding="utf-8")
@@ -202,7 +226,9 @@ def write(
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(table[0]))
             writer.writeheader()
-            writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in table)
+            writer.writerows(
+                {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in table
+            )
     print("\n".join(lines))
 
 

@@ -50,7 +50,9 @@ def timed(work: Callable[[], object], repeats: int) -> list[float]:
 
 def main() -> None:
     """Measure and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, default=HERE / "assembly_speed")
@@ -73,7 +75,14 @@ def main() -> None:
         loss.backward()
         optimizer.step()
 
-    rows.append(("training", "clusters/s", [64 / s for s in timed(training_step, arguments.repeats)], "batch of 64 × 17"))
+    rows.append(
+        (
+            "training",
+            "clusters/s",
+            [64 / s for s in timed(training_step, arguments.repeats)],
+            "batch of 64 × 17",
+        )
+    )
     flow = timed(lambda: propose(model, molecule, Request(samples=64)), arguments.repeats)
     calls = f"{propose(model, molecule, Request(samples=1))[0].info['calls']} calls"
     rows.append(("sampling the flow", "ms/cluster", [1e3 * s / 64 for s in flow], f"64 × 17, {calls}"))
@@ -99,7 +108,17 @@ def cold_process(repeats: int) -> tuple[list[float], list[float]]:
     seconds, memory = [], []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "kflow_sci", "assemble", ASPIRIN, "--samples", "10", "--out", folder]
+            command = [
+                sys.executable,
+                "-m",
+                "kflow_sci",
+                "assemble",
+                ASPIRIN,
+                "--samples",
+                "10",
+                "--out",
+                folder,
+            ]
             began = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True)
             seconds.append(time.perf_counter() - began)
@@ -107,7 +126,9 @@ def cold_process(repeats: int) -> tuple[list[float], list[float]]:
     return seconds, memory
 
 
-def write(arguments: argparse.Namespace, header: dict[str, object], rows: list[tuple[str, str, list[float], str]]) -> None:
+def write(
+    arguments: argparse.Namespace, header: dict[str, object], rows: list[tuple[str, str, list[float], str]]
+) -> None:
     """Markdown and csv."""
     machine = f"{platform.machine()}, {arguments.threads} threads, torch {torch.__version__}"
     lines = [

@@ -157,7 +157,9 @@ def collate(clusters: Sequence[Cluster], dtype: torch.dtype = torch.float32) -> 
     for b, cluster in enumerate(clusters):
         n = len(cluster)
         if "volume" not in cluster.info:
-            raise ClusterError(f"cluster {cluster.info.get('id', b)} has no info['volume'] (Å^3 per molecule)")
+            raise ClusterError(
+                f"cluster {cluster.info.get('id', b)} has no info['volume'] (Å^3 per molecule)"
+            )
         kind[b, :n] = np.array([row_of[id(m)] for m in cluster.molecules])[cluster.kind]
         parity[b, :n], mask[b, :n] = cluster.parity, True
         centroid[b, :n] = cluster.centroid - cluster.centroid.mean(0)

@@ -45,9 +45,13 @@ class Cluster:
         shapes = {"centroid": (n, 3), "rotation": (n, 3, 3), "parity": (n,)}
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
-                raise ClusterError(f"{name} has shape {getattr(self, name).shape}, expected {shape} for {n} copies")
+                raise ClusterError(
+                    f"{name} has shape {getattr(self, name).shape}, expected {shape} for {n} copies"
+                )
         if n and not 0 <= self.kind.min() <= self.kind.max() < len(self.molecules):
-            raise ClusterError(f"kind runs to {self.kind.max()}, but there are {len(self.molecules)} molecules")
+            raise ClusterError(
+                f"kind runs to {self.kind.max()}, but there are {len(self.molecules)} molecules"
+            )
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -79,7 +83,12 @@ class Cluster:
     def take(self, copies: Int[np.ndarray, " m"] | slice) -> Cluster:
         """The cluster of the chosen copies."""
         return Cluster(
-            self.molecules, self.kind[copies], self.centroid[copies], self.rotation[copies], self.parity[copies], self.info
+            self.molecules,
+            self.kind[copies],
+            self.centroid[copies],
+            self.rotation[copies],
+            self.parity[copies],
+            self.info,
         )
 
     def to_ase(self) -> Atoms:

@@ -76,5 +76,7 @@ def crystal_volume(numbers: Int[np.ndarray, " n"]) -> float:
     volume = CRYSTAL_VOLUME[numbers]
     if np.isnan(volume).any():
         unknown = ", ".join(sorted({SYMBOLS[z] for z in numbers[np.isnan(volume)]}))
-        raise MoleculeError(f"no crystal volume is known for {unknown}: give the density (--density, g/cm^3) instead")
+        raise MoleculeError(
+            f"no crystal volume is known for {unknown}: give the density (--density, g/cm^3) instead"
+        )
     return float(volume.sum())

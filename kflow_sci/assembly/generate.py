@@ -58,7 +58,9 @@ def load_model(weights: str | Path | None = None, device: str = "cpu") -> tuple[
     try:
         model.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:
-        raise ClusterError(f"device '{device}' is not available: {str(error).splitlines()[0]} Use --device cpu") from error
+        raise ClusterError(
+            f"device '{device}' is not available: {str(error).splitlines()[0]} Use --device cpu"
+        ) from error
     return model.eval(), header
 
 
@@ -72,7 +74,9 @@ def volume_per_molecule(molecule: Molecule, density: float | None = None) -> flo
     if density is None:
         return molecule.crystal_volume
     if not 0.0 < density < 30.0:
-        raise ClusterError(f"density is {density:g} g/cm^3, outside (0, 30): organic crystals have about 0.8 to 2.5")
+        raise ClusterError(
+            f"density is {density:g} g/cm^3, outside (0, 30): organic crystals have about 0.8 to 2.5"
+        )
     return molecule.mass * _GRAM_PER_CM3 / density
 
 
@@ -120,7 +124,9 @@ class Request:
 
     def __post_init__(self) -> None:
         if not 2 <= self.copies <= MAX_COPIES:
-            raise ClusterError(f"copies is {self.copies}, outside 2 … {MAX_COPIES}: a cluster needs at least two molecules")
+            raise ClusterError(
+                f"copies is {self.copies}, outside 2 … {MAX_COPIES}: a cluster needs at least two molecules"
+            )
         if self.samples < 1:
             raise ClusterError(f"samples is {self.samples}, but at least 1 is needed")
         if self.seed < 0:
@@ -145,13 +151,20 @@ def propose(
     """
     volume = volume_per_molecule(molecule, request.density)
     parameter = next(model.parameters())
-    table = type(empty := molecule_table([molecule], parameter.dtype))(*(t.to(parameter.device) for t in empty))
+    table = type(empty := molecule_table([molecule], parameter.dtype))(
+        *(t.to(parameter.device) for t in empty)
+    )
     chunk = max(1, _BODIES_PER_CHUNK // request.copies)
     clusters: list[Cluster] = []
     for first in range(0, request.samples, chunk):
         members = range(first, min(first + chunk, request.samples))
         parity = np.stack(
-            [choose_hands(molecule, request.copies, request.hands, np.random.default_rng([request.seed, i])) for i in members]
+            [
+                choose_hands(
+                    molecule, request.copies, request.hands, np.random.default_rng([request.seed, i])
+                )
+                for i in members
+            ]
         )
         size = len(members)
         mask = torch.ones(size, request.copies, dtype=torch.bool, device=parameter.device)

@@ -77,7 +77,9 @@ class ModelConfig:
         """
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
-            raise ConfigError(f"unknown model setting {sorted(unknown)}: these weights need another version of kflow_sci")
+            raise ConfigError(
+                f"unknown model setting {sorted(unknown)}: these weights need another version of kflow_sci"
+            )
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**plain)
 
@@ -90,7 +92,12 @@ class ClusterModel(nn.Module):
         self.config = config
         self.schedule = ShellSchedule(config.widths, config.overlap, config.mu)
         self.net = RigidNet(
-            self.schedule.n_shells, config.hidden, config.layers, config.edge, config.neighbours, config.contacts
+            self.schedule.n_shells,
+            config.hidden,
+            config.layers,
+            config.edge,
+            config.neighbours,
+            config.contacts,
         )
 
     def config_dict(self) -> dict[str, Any]:
@@ -114,7 +121,9 @@ class ClusterModel(nn.Module):
             if name.startswith("pca_basis_") and f"pca_values_{len(value)}" in tensors:
                 self._register_pca(len(value), value, tensors[f"pca_values_{len(value)}"])
 
-    def transform(self, start: Float[Tensor, "batch copies 3"], mask: Bool[Tensor, "batch copies"]) -> NodeTransform:
+    def transform(
+        self, start: Float[Tensor, "batch copies 3"], mask: Bool[Tensor, "batch copies"]
+    ) -> NodeTransform:
         """The shells of a batch, from its start positions alone.
 
         Raises:
@@ -124,8 +133,14 @@ class ClusterModel(nn.Module):
             return GraphSpectralTransform.from_points(start, self.schedule.n_shells, mask)
         copies = start.shape[1]
         if not hasattr(self, f"pca_basis_{copies}") or not bool(mask.all()):
-            known = sorted(int(n.removeprefix("pca_basis_")) for n, _ in self.named_buffers() if n.startswith("pca_basis_"))
-            raise ClusterError(f"the PCA basis is fitted for {known} copies, not {copies}: use those or graph weights")
+            known = sorted(
+                int(n.removeprefix("pca_basis_"))
+                for n, _ in self.named_buffers()
+                if n.startswith("pca_basis_")
+            )
+            raise ClusterError(
+                f"the PCA basis is fitted for {known} copies, not {copies}: use those or graph weights"
+            )
         basis, values = getattr(self, f"pca_basis_{copies}"), getattr(self, f"pca_values_{copies}")
         order = (start - start.mean(1, keepdim=True)).square().sum(-1).argsort(1)
         return PCATransform(basis.to(start.dtype), values.to(start.dtype), self.schedule.n_shells, order)
@@ -223,4 +238,3 @@ class ClusterModel(nn.Module):
             field, x0, path, steps or self.config.steps, method="shell" if endpoint else "euler", keep=keep
         )
         return from_chart(solution.x, base), solution
-

@@ -17,7 +17,9 @@ from kflow_sci.flow.rigid import Pose
 _SPREAD_ROUNDS = 8
 
 
-def random_rotations(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Float[Tensor, "... 3 3"]:
+def random_rotations(
+    shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype
+) -> Float[Tensor, "... 3 3"]:
     """Rotations uniform on SO(3), from normalised Gaussian quaternions."""
     q = torch.randn(*shape, 4, generator=generator, dtype=torch.float64)
     w, x, y, z = (q / q.norm(dim=-1, keepdim=True)).unbind(-1)

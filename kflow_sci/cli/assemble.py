@@ -32,7 +32,9 @@ class StepsType(click.ParamType):
 
     name = "N[,N…]"
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
         """Read the numbers, or refuse with what was expected."""
         if isinstance(value, tuple):
             return value
@@ -47,10 +49,16 @@ class StepsType(click.ParamType):
 
 @click.command(name="assemble")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--copies", type=int, help="Molecules per cluster.  [default: as in the published benchmark, seventeen]")
+@click.option(
+    "--copies", type=int, help="Molecules per cluster.  [default: as in the published benchmark, seventeen]"
+)
 @click.option("--samples", type=int, default=10, show_default=True, help="Candidate clusters.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same clusters.")
-@click.option("--steps-per-shell", type=StepsType(), help="Network calls per shell; the weights say how many if not given.")
+@click.option(
+    "--steps-per-shell",
+    type=StepsType(),
+    help="Network calls per shell; the weights say how many if not given.",
+)
 @click.option("--density", type=float, help="g/cm³; estimated from the atoms if not given.")
 @click.option(
     "--hands",
@@ -59,10 +67,23 @@ class StepsType(click.ParamType):
     show_default=True,
     help="Mirror images: none (same), half of the copies (both), or by the molecule (auto).",
 )
-@click.option("--resolve/--no-resolve", default=True, show_default=True, help="Move clashing molecules apart at the end.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("kflow-out"), show_default=True, help="Output folder.")
+@click.option(
+    "--resolve/--no-resolve",
+    default=True,
+    show_default=True,
+    help="Move clashing molecules apart at the end.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("kflow-out"),
+    show_default=True,
+    help="Output folder.",
+)
 @click.option("--force", is_flag=True, help="Overwrite results that are there.")
-@click.option("--weights", type=click.Path(path_type=Path), help="A checkpoint; the one in the package if not given.")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="A checkpoint; the one in the package if not given."
+)
 @click.option("--device", default="cpu", show_default=True, help="A torch device, such as cuda.")
 def command(
     inputs: tuple[str, ...],
@@ -90,7 +111,9 @@ def command(
     from kflow_sci.cli.common import out_dir, progress_bar
 
     chosen = {} if copies is None else {"copies": copies}
-    request = Request(samples=samples, seed=seed, steps=steps_per_shell, density=density, hands=hands, **chosen)
+    request = Request(
+        samples=samples, seed=seed, steps=steps_per_shell, density=density, hands=hands, **chosen
+    )
     molecules = [read_molecule(source) for source in inputs]
     folders = [out] if len(inputs) == 1 else [out / name for name in _distinct(molecules)]
     model, header = load_model(weights, device)
@@ -123,7 +146,10 @@ def _distinct(molecules: list[Molecule]) -> list[str]:
     """One folder name per molecule: its name, made safe, numbered where two are equal."""
     names: list[str] = []
     for molecule in molecules:
-        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in molecule.name).strip(".") or molecule.formula
+        safe = (
+            "".join(c if c.isalnum() or c in "-_." else "_" for c in molecule.name).strip(".")
+            or molecule.formula
+        )
         safe = safe if len(safe) <= 40 else molecule.formula
         name, number = safe, 2
         while name in names:
@@ -135,7 +161,9 @@ def _distinct(molecules: list[Molecule]) -> list[str]:
 def _refuse_overwrite(folder: Path, force: bool) -> None:
     there = [name for name in FILES if (folder / name).exists()]
     if there and not force:
-        raise OutputError(f"{folder} already holds {there[0]}: choose another --out, or --force to overwrite it")
+        raise OutputError(
+            f"{folder} already holds {there[0]}: choose another --out, or --force to overwrite it"
+        )
 
 
 def _write(folder: Path, molecule: Molecule, clusters: list[Cluster], settings: dict[str, object]) -> None:
@@ -155,7 +183,12 @@ def _write(folder: Path, molecule: Molecule, clusters: list[Cluster], settings: 
         rows.writerows({key: cluster.info.get(key) for key in keys} for cluster in clusters)
     draw_clusters(clusters, folder / "best.png")
     with atomic_write(folder / "settings.json") as path:
-        record = {"kflow_sci": __version__, "formula": molecule.formula, "smiles": molecule.smiles, **settings}
+        record = {
+            "kflow_sci": __version__,
+            "formula": molecule.formula,
+            "smiles": molecule.smiles,
+            **settings,
+        }
         path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -163,7 +196,10 @@ def _show(molecule: Molecule, clusters: list[Cluster], folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{len(clusters)} clusters of {len(clusters[0])} × {molecule.formula}, best first", title_justify="left")
+    table = Table(
+        title=f"{len(clusters)} clusters of {len(clusters[0])} × {molecule.formula}, best first",
+        title_justify="left",
+    )
     shown = [column for column in COLUMNS if column[0] in clusters[0].info]
     for _, title, _ in shown:
         table.add_column(title, justify="right")

@@ -48,7 +48,9 @@ def gaussians(x: Float[Tensor, "..."], low: float, high: float, count: int) -> F
     """Evenly spaced Gaussian bumps on [low, high], one spacing wide."""
     centre = torch.linspace(low, high, count, dtype=x.dtype, device=x.device)
     # Cut at e^-30: denormal numbers carry nothing and are slow on CPUs.
-    return torch.exp((-0.5 * ((x[..., None] - centre) * ((count - 1) / (high - low))).square()).clamp(min=-30.0))
+    return torch.exp(
+        (-0.5 * ((x[..., None] - centre) * ((count - 1) / (high - low))).square()).clamp(min=-30.0)
+    )
 
 
 def fourier_features(s: Float[Tensor, "..."], count: int) -> Float[Tensor, "... features"]:

@@ -55,12 +55,16 @@ def nearest(state: RigidState, k: int) -> Neighbours:
     bodies = state.centroid.shape[1]
     both = state.mask[:, :, None] & state.mask[:, None]
     both = both & ~torch.eye(bodies, dtype=torch.bool, device=both.device)
-    squared = (state.centroid[:, :, None] - state.centroid[:, None]).square().sum(-1).masked_fill(~both, torch.inf)
+    squared = (
+        (state.centroid[:, :, None] - state.centroid[:, None]).square().sum(-1).masked_fill(~both, torch.inf)
+    )
     value, index = squared.topk(min(k, bodies - 1), dim=-1, largest=False)
     return Neighbours(index, torch.isfinite(value))
 
 
-def take(x: Float[Tensor, "batch bodies ..."], index: Int[Tensor, "batch bodies k"]) -> Float[Tensor, "batch bodies k ..."]:
+def take(
+    x: Float[Tensor, "batch bodies ..."], index: Int[Tensor, "batch bodies k"]
+) -> Float[Tensor, "batch bodies k ..."]:
     """Rows of x at the neighbours' indices."""
     batch, bodies = x.shape[:2]
     row = index + bodies * torch.arange(batch, device=x.device)[:, None, None]
@@ -91,7 +95,12 @@ def look(state: RigidState, table: MoleculeTable, near: Neighbours, contacts: in
     turn = _relative_rotation(state, table, near)
     # sin(angle) times the axis of the turn that would bring this body into the orientation of the neighbour.
     towards = 0.5 * torch.stack(
-        [turn[..., 2, 1] - turn[..., 1, 2], turn[..., 0, 2] - turn[..., 2, 0], turn[..., 1, 0] - turn[..., 0, 1]], dim=-1
+        [
+            turn[..., 2, 1] - turn[..., 1, 2],
+            turn[..., 0, 2] - turn[..., 2, 0],
+            turn[..., 1, 0] - turn[..., 0, 1],
+        ],
+        dim=-1,
     )
     push, torque, histogram = _contact(state, table, near.node[..., :contacts], frame)
     missing = near.node.shape[-1] - push.shape[2]
@@ -113,7 +122,9 @@ def look(state: RigidState, table: MoleculeTable, near: Neighbours, contacts: in
     return View(torch.cat(features, dim=-1) * real, polar, axial)
 
 
-def _relative_rotation(state: RigidState, table: MoleculeTable, near: Neighbours) -> Float[Tensor, "batch bodies k 3 3"]:
+def _relative_rotation(
+    state: RigidState, table: MoleculeTable, near: Neighbours
+) -> Float[Tensor, "batch bodies k 3 3"]:
     """``R_iᵀ R_j g`` with g the symmetry operation of the neighbour's molecule that makes the angle smallest."""
     turn = state.rotation[:, :, None].transpose(-1, -2) @ take(state.rotation, near.node)
     if table.group.shape[1] == 1:
@@ -169,12 +180,16 @@ class _Layer(nn.Module):
         self.edge = nn.Linear(edge, hidden, bias=False)
         self.message = nn.Linear(hidden, hidden + 1)
         self.modulate = nn.Linear(hidden, 2 * hidden)
-        self.update = nn.Sequential(nn.Linear(3 * hidden, 2 * hidden), nn.SiLU(), nn.Linear(2 * hidden, hidden))
+        self.update = nn.Sequential(
+            nn.Linear(3 * hidden, 2 * hidden), nn.SiLU(), nn.Linear(2 * hidden, hidden)
+        )
 
     def forward(self, h: Tensor, edge: Tensor, near: Neighbours, mask: Tensor, time: Tensor) -> Tensor:
         scale, shift = self.modulate(time)[:, None].chunk(2, dim=-1)
         x = self.norm(h) * (1.0 + scale) + shift
-        pair = nn.functional.silu(self.receive(x)[:, :, None] + take(self.send(x), near.node) + self.edge(edge))
+        pair = nn.functional.silu(
+            self.receive(x)[:, :, None] + take(self.send(x), near.node) + self.edge(edge)
+        )
         message = self.message(pair)
         message = nn.functional.silu(message[..., :-1]) * torch.sigmoid(message[..., -1:])
         message = (message * near.mask[..., None]).sum(2) / near.mask.sum(2, keepdim=True).clamp(min=1).sqrt()
@@ -202,7 +217,9 @@ class _Readout(nn.Module):
 
     def forward(self, h: Tensor, edge: Tensor, view: View, near: Neighbours) -> tuple[Tensor, Tensor]:
         x = self.norm(h)
-        pair = nn.functional.silu(self.receive(x)[:, :, None] + take(self.send(x), near.node) + self.edge(edge))
+        pair = nn.functional.silu(
+            self.receive(x)[:, :, None] + take(self.send(x), near.node) + self.edge(edge)
+        )
         polar, axial = self.weigh(pair).chunk(2, dim=-1)
         move, turn = self.head(x).chunk(2, dim=-1)
         move = move + torch.einsum("bnkv,bnkvj->bnj", polar, view.polar)
@@ -222,12 +239,20 @@ class RigidNet(nn.Module):
     """
 
     def __init__(
-        self, n_shells: int, hidden: int = 96, layers: int = 4, edge: int = 48, neighbours: int = 16, contacts: int = 8
+        self,
+        n_shells: int,
+        hidden: int = 96,
+        layers: int = 4,
+        edge: int = 48,
+        neighbours: int = 16,
+        contacts: int = 8,
     ) -> None:
         super().__init__()
         self.neighbours, self.contacts = neighbours, contacts
         self.encoder = MoleculeEncoder(hidden)
-        self.time = nn.Sequential(nn.Linear(2 * _TIME + 1 + n_shells, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
+        self.time = nn.Sequential(
+            nn.Linear(2 * _TIME + 1 + n_shells, hidden), nn.SiLU(), nn.Linear(hidden, hidden)
+        )
         self.edge = nn.Sequential(nn.Linear(_GEOMETRY, edge), nn.SiLU(), nn.Linear(edge, edge), nn.SiLU())
         self.place = nn.Linear(4 + 2, hidden)
         self.layers = nn.ModuleList([_Layer(hidden, edge) for _ in range(layers)])

@@ -18,7 +18,16 @@ from kflow_sci.testing import relative_error
 # Glyoxal-like planar, bromochlorofluoromethane-like chiral: typed by hand, Å.
 PLANAR = Molecule.build(
     np.array([6, 6, 8, 8, 1, 1]),
-    np.array([[0.64, 0.40, 0], [-0.64, -0.40, 0], [1.72, -0.13, 0], [-1.72, 0.13, 0], [0.47, 1.49, 0], [-0.47, -1.49, 0.0]]),
+    np.array(
+        [
+            [0.64, 0.40, 0],
+            [-0.64, -0.40, 0],
+            [1.72, -0.13, 0],
+            [-1.72, 0.13, 0],
+            [0.47, 1.49, 0],
+            [-0.47, -1.49, 0.0],
+        ]
+    ),
 )[0]
 CHIRAL = Molecule.build(
     np.array([6, 35, 17, 9, 1]),
@@ -48,7 +57,9 @@ def make_batch(copies: int = COPIES, seed: int = 0) -> tuple[ClusterBatch, Pose]
     return ClusterBatch(("a",), table, kind, parity, mask, length, start), start
 
 
-def moved(batch: ClusterBatch, start: Pose, q: torch.Tensor, shift: float, order: torch.Tensor) -> tuple[ClusterBatch, Pose]:
+def moved(
+    batch: ClusterBatch, start: Pose, q: torch.Tensor, shift: float, order: torch.Tensor
+) -> tuple[ClusterBatch, Pose]:
     sign = torch.linalg.det(q).sign()
     batch = batch._replace(kind=batch.kind[:, order], parity=sign * batch.parity[:, order])
     return batch, Pose((start.centroid @ q.T + shift)[:, order], (sign * q @ start.rotation)[:, order])
@@ -74,7 +85,9 @@ def test_translation_is_polar_and_rotation_is_axial(q: torch.Tensor, shift: floa
     assert relative_error(other_turn, (torch.linalg.det(q).sign() * turn @ q.T)[:, order]) < 1e-9
 
 
-@pytest.mark.parametrize("changes", [{}, {"prediction": "velocity"}, {"widths": (1.0,), "overlap": 1.0, "steps": (6,)}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"prediction": "velocity"}, {"widths": (1.0,), "overlap": 1.0, "steps": (6,)}]
+)
 @pytest.mark.parametrize(("q", "shift"), SYMMETRIES)
 def test_the_whole_sampler_is_equivariant(q: torch.Tensor, shift: float, changes: dict[str, object]) -> None:
     model = make_model(**{"steps": (2,), **changes})
@@ -90,7 +103,9 @@ def test_the_whole_sampler_is_equivariant(q: torch.Tensor, shift: float, changes
     assert solution.calls == 6
     assert relative_error(pose.centroid, start.centroid) > 1e-3
     assert relative_error(other_pose.centroid, (pose.centroid @ q.T + shift)[:, order]) < 1e-9
-    assert relative_error(other_pose.rotation, (torch.linalg.det(q).sign() * q @ pose.rotation)[:, order]) < 1e-9
+    assert (
+        relative_error(other_pose.rotation, (torch.linalg.det(q).sign() * q @ pose.rotation)[:, order]) < 1e-9
+    )
 
 
 def test_mirror_images_are_seen_as_different() -> None:
@@ -114,7 +129,9 @@ def test_padding_changes_nothing() -> None:
     move, turn = model.answer(start, batch, encoded, s)
     pad = torch.nn.functional.pad
     padded = batch._replace(
-        kind=pad(batch.kind, (0, 3)), parity=pad(batch.parity, (0, 3), value=1.0), mask=pad(batch.mask, (0, 3))
+        kind=pad(batch.kind, (0, 3)),
+        parity=pad(batch.parity, (0, 3), value=1.0),
+        mask=pad(batch.mask, (0, 3)),
     )
     eye = torch.eye(3, dtype=torch.float64).expand(1, 3, 3, 3)
     wide = Pose(pad(start.centroid, (0, 0, 0, 3)), torch.cat([start.rotation, eye], dim=1))
@@ -145,7 +162,9 @@ def test_batch_equals_its_singles() -> None:
 def test_the_cluster_as_a_whole_does_not_drift() -> None:
     model = make_model()
     batch, start = make_batch()
-    move, _ = model.answer(start, batch, model.net.encode(batch.table), torch.tensor([0.4], dtype=torch.float64))
+    move, _ = model.answer(
+        start, batch, model.net.encode(batch.table), torch.tensor([0.4], dtype=torch.float64)
+    )
     assert move.sum(1).abs().max() < 1e-12
 
 
@@ -165,7 +184,9 @@ def test_any_number_of_molecules(copies: int) -> None:
     pose, _ = model.sample(batch, start)
     assert bool(torch.isfinite(pose.centroid).all())
     eye = torch.eye(3, dtype=torch.float64)
-    assert relative_error(pose.rotation @ pose.rotation.transpose(-1, -2), eye.expand_as(pose.rotation)) < 1e-12
+    assert (
+        relative_error(pose.rotation @ pose.rotation.transpose(-1, -2), eye.expand_as(pose.rotation)) < 1e-12
+    )
 
 
 @pytest.mark.parametrize("prediction", ["endpoint", "velocity"])
@@ -174,7 +195,9 @@ def test_loss_falls_when_it_is_minimised(prediction: str, transform: str) -> Non
     model = make_model(prediction=prediction, transform=transform)
     batch, _ = make_batch(seed=3)
     if transform == "pca":
-        model.set_pca(torch.randn(40, COPIES, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
+        model.set_pca(
+            torch.randn(40, COPIES, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        )
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     losses = []
     for step in range(60):

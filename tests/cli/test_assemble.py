@@ -1,0 +1,253 @@
+"""``kflow assemble`` from the outside: files out, reproducible, and one clear line for bad input."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+import torch
+
+from kflow_sci.assembly.model import ClusterModel, ModelConfig
+from kflow_sci.checkpoint import load_checkpoint, save_checkpoint
+from kflow_sci.cli.main import main
+from tests.crystals_by_hand import UREA
+
+UREA_SMILES = "NC(N)=O"
+WATER_XYZ = "3\n\nO 0.0 0.0 0.0\nH 0.96 0.0 0.0\nH -0.24 0.93 0.0\n"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model that moves things a little; what it has learnt does not matter here."""
+    torch.manual_seed(0)
+    model = ClusterModel(ModelConfig(hidden=16, layers=1, edge=8, steps=(2, 1, 1)))
+    for parameter in model.net.readout.parameters():
+        torch.nn.init.normal_(parameter, std=0.02)
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    save_checkpoint(path, model.state_dict(), {"model": model.config_dict(), "step": 0})
+    return path
+
+
+def run(weights: Path, out: Path, *words: str) -> int:
+    return main(["assemble", *words, "--weights", str(weights), "--out", str(out)])
+
+
+def refused(capsys: pytest.CaptureFixture[str], code: int, out: Path | None = None) -> str:
+    """Exit code 2, one line on stderr, and nothing left behind; returns the line."""
+    text = capsys.readouterr().err
+    assert code == 2, text
+    assert text.startswith("kflow: error: ") and text.count("\n") == 1, text
+    assert out is None or not out.exists()
+    return text
+
+
+def test_a_smiles_becomes_files(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "urea"
+    assert run(weights, out, UREA_SMILES, "--copies", "5", "--samples", "3", "--seed", "4") == 0
+    assert sorted(p.name for p in out.iterdir()) == [
+        "best.png",
+        "clusters.extxyz",
+        "settings.json",
+        "summary.csv",
+    ]
+    frames = ase.io.read(out / "clusters.extxyz", index=":")
+    assert len(frames) == 3 and all(len(f) == 5 * 8 for f in frames)
+    assert np.array_equal(frames[0].arrays["molecule"], np.repeat(np.arange(5), 8))
+    assert [f.info["rank"] for f in frames] == [1, 2, 3]
+    rows = list(csv.DictReader((out / "summary.csv").open()))
+    assert [row["rank"] for row in rows] == ["1", "2", "3"]
+    settings = json.loads((out / "settings.json").read_text())
+    assert (settings["seed"], settings["copies"], settings["formula"]) == (4, 5, "CH4N2O")
+    assert "CH4N2O" in capsys.readouterr().out
+
+
+def test_the_same_seed_gives_the_same_files_and_another_seed_others(weights: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        assert (
+            run(weights, tmp_path / name, UREA_SMILES, "--copies", "4", "--samples", "2", "--seed", seed) == 0
+        )
+    a, b, c = ((tmp_path / name / "clusters.extxyz").read_bytes() for name in "abc")
+    assert a == b and a != c
+
+
+def test_a_sample_does_not_depend_on_how_many_are_drawn(weights: Path, tmp_path: Path) -> None:
+    for name, samples in (("few", "1"), ("many", "3")):
+        assert run(weights, tmp_path / name, UREA_SMILES, "--copies", "4", "--samples", samples) == 0
+    few = ase.io.read(tmp_path / "few" / "clusters.extxyz")
+    many = ase.io.read(tmp_path / "many" / "clusters.extxyz", index=":")
+    same = next(f for f in many if f.info["sample"] == 0)
+    assert np.abs(few.positions - same.positions).max() < 1e-4
+
+
+def test_molecules_stay_rigid_within_1e_4_angstrom(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "w.xyz").write_text(WATER_XYZ)
+    assert run(weights, tmp_path / "out", str(tmp_path / "w.xyz"), "--copies", "12", "--samples", "2") == 0
+    for frame in ase.io.read(tmp_path / "out" / "clusters.extxyz", index=":"):
+        for i in range(12):
+            atoms = frame[frame.arrays["molecule"] == i]
+            distances = np.sort(atoms.get_all_distances()[np.triu_indices(3, 1)])
+            expected = np.sort([0.96, np.hypot(0.24, 0.93), np.hypot(1.20, 0.93)])
+            assert np.abs(distances - expected).max() < 1e-4
+
+
+def test_a_crystal_gives_its_molecule_and_several_inputs_get_folders(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "urea.cif").write_text(UREA)
+    (tmp_path / "w.xyz").write_text(WATER_XYZ)
+    out = tmp_path / "out"
+    code = run(
+        weights, out, str(tmp_path / "urea.cif"), str(tmp_path / "w.xyz"), "--copies", "3", "--samples", "1"
+    )
+    assert code == 0
+    assert sorted(p.name for p in out.iterdir()) == ["urea", "w"]
+    assert ase.io.read(out / "urea" / "clusters.extxyz").get_chemical_formula() == "C3H12N6O3"
+
+
+def test_density_decides_the_volume(weights: Path, tmp_path: Path) -> None:
+    volumes = []
+    for density in ("0.8", "1.6"):
+        out = tmp_path / density
+        assert run(weights, out, UREA_SMILES, "--copies", "6", "--samples", "1", "--density", density) == 0
+        volumes.append(ase.io.read(out / "clusters.extxyz").info["volume"])
+    # Urea: 60.056 g/mol; 60.056 / 0.6022 / 0.8 = 124.66 Å^3 per molecule.
+    assert volumes[0] == pytest.approx(124.66, abs=0.02)
+    assert volumes[0] == pytest.approx(2 * volumes[1])
+
+
+def test_results_are_not_overwritten_without_force(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (UREA_SMILES, "--copies", "3", "--samples", "1")
+    assert run(weights, tmp_path / "o", *words) == 0
+    before = (tmp_path / "o" / "clusters.extxyz").read_bytes()
+    capsys.readouterr()
+    assert "--force" in refused(capsys, run(weights, tmp_path / "o", *words, "--seed", "9"))
+    assert (tmp_path / "o" / "clusters.extxyz").read_bytes() == before
+    assert run(weights, tmp_path / "o", *words, "--seed", "9", "--force") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["C1CC"], "SMILES"),
+        ([""], "empty"),
+        (["CCO.O"], "separate molecules"),
+        (["[Na+].[Cl-]"], "separate molecules"),
+        (["[He]"], "at least 2"),
+        (["C" * 70], "200"),
+        (["[U]C"], "not supported"),
+        (["missing.xyz"], "missing.xyz"),
+        ([UREA_SMILES, "--copies", "0"], "copies is 0"),
+        ([UREA_SMILES, "--copies", "1"], "copies is 1"),
+        ([UREA_SMILES, "--copies=-3"], "copies is -3"),
+        ([UREA_SMILES, "--copies", "x"], "--copies"),
+        ([UREA_SMILES, "--samples", "0"], "samples is 0"),
+        ([UREA_SMILES, "--seed=-1"], "seed is -1"),
+        ([UREA_SMILES, "--density", "0"], "density is 0"),
+        ([UREA_SMILES, "--density", "nan"], "density is nan"),
+        ([UREA_SMILES, "--steps-per-shell", "0"], "below 1"),
+        ([UREA_SMILES, "--steps-per-shell", "a"], "whole number"),
+        ([UREA_SMILES, "--steps-per-shell", "3,3"], "expected 3"),
+        ([UREA_SMILES, "--hands", "left"], "--hands"),
+        ([UREA_SMILES, "--device", "nonsense"], "nonsense"),
+    ],
+)
+def test_bad_input_gets_one_line(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], expected: str
+) -> None:
+    out = tmp_path / "out"
+    assert expected in refused(capsys, run(weights, out, *words), out)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("empty.xyz", b""),
+        ("short.xyz", b"5\n\nC 0 0 0\n"),
+        ("binary.xyz", bytes(range(256)) * 4),
+        ("wrong.sdf", WATER_XYZ.encode()),
+        ("nan.xyz", b"2\n\nO 0 0 nan\nH 0 0 1\n"),
+        ("overlap.xyz", b"2\n\nO 0 0 0\nH 0 0 0.01\n"),
+        ("element.xyz", b"2\n\nQq 0 0 0\nH 0 0 1\n"),
+        (
+            "nocell.cif",
+            b"data_x\nloop_\n_atom_site_label\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\nC1 0 0 0\n",
+        ),
+        ("text.cif", b"hello"),
+    ],
+)
+def test_bad_files_get_one_line(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    out = tmp_path / "out"
+    assert Path(name).stem in refused(capsys, run(weights, out, str(tmp_path / name)), out)
+
+
+def test_bad_weights_get_one_line(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    missing = tmp_path / "none.safetensors"
+    assert "none.safetensors" in refused(capsys, run(missing, out, UREA_SMILES), out)
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(weights.read_bytes()[:-100])
+    refused(capsys, run(cut, out, UREA_SMILES), out)
+    pickled = tmp_path / "model.pt"
+    torch.save({"a": torch.zeros(1)}, pickled)
+    refused(capsys, run(pickled, out, UREA_SMILES), out)
+    tensors, header = load_checkpoint(weights)
+    other = tmp_path / "other.safetensors"
+    save_checkpoint(other, tensors, {**header, "model": {**header["model"], "flavour": "new"}})
+    assert "another version" in refused(capsys, run(other, out, UREA_SMILES), out)
+    save_checkpoint(other, tensors, {"step": 1})
+    assert "no cluster model" in refused(capsys, run(other, out, UREA_SMILES), out)
+    name = next(iter(tensors))
+    save_checkpoint(other, {**tensors, name: tensors[name][..., :1].clone()}, header)
+    refused(capsys, run(other, out, UREA_SMILES), out)
+
+
+def test_an_output_that_is_a_file_is_refused(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "taken"
+    place.write_text("mine")
+    assert "taken" in refused(capsys, run(weights, place, UREA_SMILES))
+    assert place.read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_output_is_refused(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    assert "permission" in refused(capsys, run(weights, locked / "out", UREA_SMILES))
+
+
+def test_a_full_disk_leaves_nothing_half_written(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "clusters.extxyz").symlink_to("/dev/full")
+    code = run(weights, out, UREA_SMILES, "--copies", "2", "--samples", "1", "--force")
+    assert "clusters.extxyz" in refused(capsys, code)
+    assert [p.name for p in out.iterdir()] == ["clusters.extxyz"]
+
+
+def test_ctrl_c_ends_cleanly(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kflow_sci.assembly.generate.propose", interrupt)
+    out = tmp_path / "out"
+    assert run(weights, out, UREA_SMILES) == 130
+    assert capsys.readouterr().err.strip() == "kflow: interrupted"
+    assert not out.exists()

@@ -25,6 +25,7 @@ SOFT = {
     canonicalize_name(Requirement(line).name): Requirement(line)
     for lines in PROJECT["optional-dependencies"].values()
     for line in lines
+    if canonicalize_name(Requirement(line).name) != canonicalize_name(PROJECT["name"])
 }
 LARGEST_WEIGHTS = 16 * 2**20
 

@@ -6,7 +6,11 @@ The one idea: T is a linear isometry whose coefficients carry a shell index 0 �
 
 from __future__ import annotations
 
+import copy
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Self
 
 import torch
 from jaxtyping import Float, Int
@@ -18,9 +22,20 @@ from kflow_sci.errors import TransformError
 class KTransform(ABC):
     """A linear isometry T with inverse Tᵀ and a shell for every coefficient.
 
+    A transform holds fixed tensors and nothing that changes, so one object serves any number of threads and flows.
+    Data and weights are float32 or float64. A NaN in one sample stays in that sample; it is not looked for.
+
     Attributes:
         n_shells: Number of shells K.
         shell_of: Shell index of each coefficient, 0 coarse … K−1 fine.
+
+    Example:
+        >>> from kflow_sci.transforms.fourier import FourierTransform
+        >>> transform = FourierTransform((8, 8), shells=3)
+        >>> x = torch.randn(5, 8, 8, dtype=torch.float64)
+        >>> parts = [transform.project(x, j) for j in range(3)]
+        >>> torch.allclose(sum(parts), x)
+        True
     """
 
     n_shells: int
@@ -28,15 +43,36 @@ class KTransform(ABC):
 
     @abstractmethod
     def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
-        """Coefficients ``T x``."""
+        """Coefficients ``T x``.
+
+        Example:
+            >>> from kflow_sci.transforms.fourier import FourierTransform
+            >>> FourierTransform((4,)).forward(torch.ones(1, 4))
+            tensor([[2., 0., 0., 0.]])
+        """
 
     @abstractmethod
     def inverse(self, c: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
-        """Data ``Tᵀ c``."""
+        """Data ``Tᵀ c``.
+
+        Example:
+            >>> from kflow_sci.transforms.fourier import FourierTransform
+            >>> FourierTransform((4,)).inverse(torch.tensor([[2.0, 0.0, 0.0, 0.0]]))
+            tensor([[1., 1., 1., 1.]])
+        """
 
     @abstractmethod
     def gain(self, w: Float[Tensor, "batch shells"]) -> Float[Tensor, "batch ..."]:
-        """The weight of each coefficient, in a shape that multiplies ``forward(x)``."""
+        """The weight of each coefficient.
+
+        Returns:
+            Batch first, then the axes of the coefficients; axes that are missing (channels) come after the batch.
+
+        Example:
+            >>> from kflow_sci.transforms.fourier import FourierTransform
+            >>> FourierTransform((4,)).gain(torch.tensor([[1.0, 0.5, 0.0]]))
+            tensor([[1.0000, 0.5000, 0.0000, 0.5000]])
+        """
 
     def filter(
         self, x: Float[Tensor, "batch ..."], w: Float[Tensor, "batch shells"]
@@ -45,20 +81,34 @@ class KTransform(ABC):
 
         Args:
             x: Data, batch first.
-            w: One weight per sample and shell, ``(batch, n_shells)``.
+            w: One weight per sample and shell, ``(batch, n_shells)``; computed in the precision of x.
 
         Raises:
-            TransformError: ``w`` does not have one row per sample and one column per shell.
+            TransformError: ``w`` does not have one row per sample and one column per shell, or x does not fit.
+
+        Example:
+            >>> from kflow_sci.transforms.fourier import FourierTransform
+            >>> ramp = torch.arange(4.0)[None]
+            >>> FourierTransform((4,)).filter(ramp, torch.tensor([[1.0, 0.0, 0.0]]))  # the mean alone
+            tensor([[1.5000, 1.5000, 1.5000, 1.5000]])
         """
-        if w.shape != (len(x), self.n_shells):
-            raise TransformError(
-                f"filter weights have shape {tuple(w.shape)}, expected ({len(x)}, {self.n_shells}): "
-                "one weight per sample and shell"
-            )
-        return self.inverse(self.forward(x) * self.gain(w))
+        self._check_weights(x, w)
+        c = self.forward(x)
+        gain = self.gain(w.to(x.dtype))
+        between = (1,) * (c.ndim - gain.ndim)
+        return self.inverse(c * gain.reshape(gain.shape[:1] + between + gain.shape[1:]))
 
     def project(self, x: Float[Tensor, "batch ..."], shell: int) -> Float[Tensor, "batch ..."]:
-        """``P_j x``, the part of x in one shell."""
+        """``P_j x``, the part of x in one shell.
+
+        Raises:
+            TransformError: no such shell.
+
+        Example:
+            >>> from kflow_sci.transforms.fourier import FourierTransform
+            >>> FourierTransform((2,)).project(torch.tensor([[3.0, 1.0]]), 1)
+            tensor([[ 1., -1.]])
+        """
         if not 0 <= shell < self.n_shells:
             raise TransformError(f"shell {shell} does not exist: choose 0 … {self.n_shells - 1}")
         w = x.new_zeros(len(x), self.n_shells)
@@ -66,16 +116,167 @@ class KTransform(ABC):
         return self.filter(x, w)
 
     def energy(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch shells"]:
-        """``‖P_j x‖²`` of every sample and shell; the sum over shells is ``‖x‖²`` (Parseval)."""
+        """``‖P_j x‖²`` of every sample and shell; the sum over shells is ``‖x‖²`` (Parseval).
+
+        Example:
+            >>> from kflow_sci.transforms.fourier import FourierTransform
+            >>> FourierTransform((2,)).energy(torch.tensor([[3.0, 1.0]]))
+            tensor([[8.0000, 2.0000]])
+        """
         parts = [self.project(x, j).flatten(1).square().sum(1) for j in range(self.n_shells)]
         return torch.stack(parts, dim=1)
+
+    @property
+    @abstractmethod
+    def dimension(self) -> Int[Tensor, "..."]:
+        """Number of dimensions of each shell (the trace of P_j).
+
+        Returns:
+            ``(n_shells,)`` if it is the same for all samples, else ``(batch, n_shells)``; per channel or component.
+
+        Example:
+            >>> from kflow_sci.transforms.fourier import FourierTransform
+            >>> FourierTransform((8,)).dimension
+            tensor([1, 2, 2, 2, 1])
+        """
+
+    @property
+    def scale(self) -> Float[Tensor, " shells"]:
+        """A typical wave number k of each shell, rising from coarse to fine; for slopes and plots.
+
+        The numbers 1 … K where a transform knows nothing better.
+
+        Example:
+            >>> from kflow_sci.transforms.fourier import FourierTransform
+            >>> FourierTransform((8,)).scale
+            tensor([0., 1., 2., 3., 4.], dtype=torch.float64)
+        """
+        return torch.arange(1, self.n_shells + 1, dtype=torch.float64)
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        """The same transform with its tensors on a device, floating ones in a precision; the original is kept.
+
+        Example:
+            >>> from kflow_sci.transforms.graph import GraphSpectralTransform
+            >>> transform = GraphSpectralTransform.from_points(torch.randn(1, 5, 3), n_shells=2)
+            >>> transform.to(dtype=torch.float64).basis.dtype
+            torch.float64
+        """
+        other = copy.copy(self)
+        for name, value in vars(self).items():
+            setattr(other, name, _moved(value, device, dtype))
+        return other
+
+    def _check_weights(self, x: Tensor, w: Tensor) -> None:
+        if w.shape != (len(x), self.n_shells):
+            raise TransformError(
+                f"filter weights have shape {tuple(w.shape)}, expected ({len(x)}, {self.n_shells}): "
+                "one weight per sample and shell"
+            )
+
+
+def _moved(value: object, device: torch.device | str | None, dtype: torch.dtype | None) -> object:
+    """Tensors moved, also those inside tuples, dicts and other transforms; everything else as it is."""
+    if isinstance(value, Tensor):
+        return value.to(device=device, dtype=dtype if value.is_floating_point() else None)
+    if isinstance(value, tuple):
+        return tuple(_moved(v, device, dtype) for v in value)
+    if isinstance(value, dict):
+        return {key: _moved(v, device, dtype) for key, v in value.items()}
+    if isinstance(value, KTransform):
+        return value.to(device, dtype)
+    return value
+
+
+def check_shape(shape: int | Sequence[int], most: int) -> tuple[int, ...]:
+    """A grid shape as a tuple of 1 … ``most`` positive whole numbers.
+
+    Raises:
+        TransformError: anything else.
+
+    Example:
+        >>> check_shape(64, most=2)
+        (64,)
+    """
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    if not 1 <= len(sizes) <= most or not all(isinstance(n, int) and n >= 1 for n in sizes):
+        raise TransformError(f"shape {sizes} is not a grid: give 1 … {most} whole numbers >= 1")
+    return sizes
+
+
+class GridTransform(KTransform):
+    """A transform that acts on the last axes of ``(batch, *channels, *shape)``, alike for all samples and channels.
+
+    Args:
+        shape: The axes it acts on.
+        shell_of: Shell of each coefficient; the axes of the coefficients.
+        n_shells: Number of shells.
+
+    Raises:
+        TransformError: a shell that holds no coefficient, or an index outside 0 … n_shells−1.
+
+    Example:
+        >>> from kflow_sci.transforms.fourier import FourierTransform
+        >>> isinstance(FourierTransform((8, 8)), GridTransform)
+        True
+    """
+
+    def __init__(self, shape: tuple[int, ...], shell_of: Int[Tensor, "..."], n_shells: int) -> None:
+        if n_shells < 1 or not 0 <= int(shell_of.min()) <= int(shell_of.max()) < n_shells:
+            low, high = int(shell_of.min()), int(shell_of.max())
+            raise TransformError(f"shell indices run from {low} to {high}, expected 0 … {n_shells - 1}")
+        count = torch.bincount(shell_of.flatten(), minlength=n_shells)
+        if bool((count == 0).any()):
+            empty = count.eq(0).nonzero().flatten().tolist()
+            raise TransformError(
+                f"shells {empty} of {n_shells} hold no coefficient: use fewer or wider shells"
+            )
+        self.shape = shape
+        self.shell_of = shell_of
+        self.n_shells = n_shells
+        self._dimension = count
+
+    @property
+    def dimension(self) -> Int[Tensor, " shells"]:
+        return self._dimension
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        # One object serves both precisions, so a change of dtype has nothing to do.
+        return super().to(device)
+
+    def gain(self, w: Float[Tensor, "batch shells"]) -> Float[Tensor, "batch ..."]:
+        return w.index_select(1, self.shell_of.flatten()).unflatten(1, self.shell_of.shape)
+
+    def energy(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch shells"]:
+        square = self.forward(x).square()
+        channels = tuple(range(1, square.ndim - self.shell_of.ndim))
+        square = (square.sum(channels) if channels else square).flatten(1)
+        return square.new_zeros(len(x), self.n_shells).index_add(1, self.shell_of.flatten(), square)
+
+    def _check(self, x: Tensor, shape: Sequence[int] | None = None) -> None:
+        shape = tuple(self.shape if shape is None else shape)
+        if x.ndim <= len(shape) or tuple(x.shape[-len(shape) :]) != shape:
+            raise TransformError(
+                f"data have shape {tuple(x.shape)}, expected (batch, …, {', '.join(map(str, shape))}): "
+                f"the last {len(shape)} axes are transformed"
+            )
+        if x.dtype not in (torch.float32, torch.float64):
+            raise TransformError(f"data are {x.dtype}, expected float32 or float64: convert with x.float()")
+        if x.device != self.shell_of.device:
+            raise TransformError(
+                f"data are on {x.device}, the transform on {self.shell_of.device}: use transform.to(x.device)"
+            )
+
+    def _flat(self, x: Tensor) -> Tensor:
+        """Batch, then all that a sample holds, the transformed axes as one: ``(batch, channels, size)``."""
+        return x.reshape(len(x), -1, math.prod(self.shape))
 
 
 class NodeTransform(KTransform):
     """A transform along the node axis of point clouds: one orthonormal basis per sample.
 
-    It never mixes x, y and z, so it commutes with rotations, reflections and, because the constant vector is kept
-    inside one shell, with translations.
+    It never mixes x, y and z, so it commutes with rotations and reflections, and where the constant vector lies inside
+    one shell (as for a Laplacian), also with translations.
 
     Args:
         basis: Orthonormal modes as columns, ``(batch, nodes, modes)``; rows and columns of padding are zero.
@@ -85,6 +286,12 @@ class NodeTransform(KTransform):
 
     Raises:
         TransformError: shapes that do not fit, or a shell index outside 0 … n_shells−1.
+
+    Example:
+        >>> basis = torch.tensor([[[0.6, -0.8], [0.8, 0.6]]])
+        >>> transform = NodeTransform(basis, torch.tensor([[0, 1]]), n_shells=2, values=torch.tensor([[1.0, 2.0]]))
+        >>> transform.forward(torch.tensor([[[3.0], [4.0]]])).flatten()
+        tensor([5., 0.])
     """
 
     def __init__(
@@ -107,6 +314,7 @@ class NodeTransform(KTransform):
         self.values = values
 
     def forward(self, x: Float[Tensor, "batch nodes dim"]) -> Float[Tensor, "batch modes dim"]:
+        self._check(x)
         return self.basis.transpose(1, 2) @ x
 
     def inverse(self, c: Float[Tensor, "batch modes dim"]) -> Float[Tensor, "batch nodes dim"]:
@@ -115,37 +323,30 @@ class NodeTransform(KTransform):
     def gain(self, w: Float[Tensor, "batch shells"]) -> Float[Tensor, "batch modes 1"]:
         return w.gather(1, self.shell_of).unsqueeze(-1)
 
+    def energy(self, x: Float[Tensor, "batch nodes dim"]) -> Float[Tensor, "batch shells"]:
+        square = self.forward(x).square().sum(-1)
+        return square.new_zeros(len(x), self.n_shells).scatter_add(1, self.shell_of, square)
 
-def shells_by_count(
-    values: Float[Tensor, "batch modes"],
-    valid: Int[Tensor, " batch"],
-    n_shells: int,
-    *,
-    tolerance: float = 1e-6,
-) -> Int[Tensor, "batch modes"]:
-    """Cut ordered modes into shells of nearly equal count without splitting a degenerate space.
+    @property
+    def dimension(self) -> Int[Tensor, "batch shells"]:
+        # A padded mode is a column of zeros.
+        real = self.basis.square().sum(1).round().long()
+        return real.new_zeros(len(real), self.n_shells).scatter_add(1, self.shell_of, real)
 
-    Mode m of v belongs to shell ``⌊m K / v⌋``; modes whose values differ by less than ``tolerance`` times the largest
-    value form one degenerate space, and the whole space joins the shell of its first mode.
-
-    Args:
-        values: The quantity the modes are ordered by, sorted along the last axis (either direction).
-        valid: Number of real (not padding) modes of each sample; they come first.
-        n_shells: Number of shells K >= 1.
-        tolerance: Relative width under which two values count as equal.
-
-    Returns:
-        The shell of each mode; padding gets shell 0.
-    """
-    if n_shells < 1:
-        raise TransformError(f"n_shells is {n_shells}, but at least 1 is needed")
-    modes = torch.arange(values.shape[1], device=values.device).expand(values.shape)
-    real = modes < valid[:, None]
-    by_count = (modes * n_shells) // valid[:, None].clamp(min=1)
-    scale = values.masked_fill(~real, 0.0).abs().amax(dim=1, keepdim=True)
-    step = torch.zeros_like(values)
-    step[:, 1:] = (values[:, 1:] - values[:, :-1]).abs()
-    opens = step > tolerance * scale
-    opens[:, 0] = True
-    first = torch.where(opens, modes, torch.zeros_like(modes)).cummax(dim=1).values
-    return by_count.gather(1, first).masked_fill(~real, 0)
+    def _check(self, x: Tensor) -> None:
+        if x.ndim != 3 or x.shape[:2] != self.basis.shape[:2]:
+            raise TransformError(
+                f"data have shape {tuple(x.shape)}, expected ({self.basis.shape[0]}, {self.basis.shape[1]}, dim): "
+                "one basis per sample, one row per node"
+            )
+        # Autocast may bring half precision, which its matrix products accept.
+        if not x.is_floating_point() or (
+            x.dtype != self.basis.dtype and torch.float64 in (x.dtype, self.basis.dtype)
+        ):
+            raise TransformError(
+                f"data are {x.dtype}, the basis {self.basis.dtype}: use transform.to(dtype=x.dtype)"
+            )
+        if x.device != self.basis.device:
+            raise TransformError(
+                f"data are on {x.device}, the basis on {self.basis.device}: use transform.to(x.device)"
+            )

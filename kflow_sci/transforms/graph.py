@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from kflow_sci.errors import TransformError
-from kflow_sci.transforms.base import NodeTransform, shells_by_count
+from kflow_sci.transforms.base import NodeTransform
+from kflow_sci.transforms.shells import shells_by_count
 
 
 class GraphSpectralTransform(NodeTransform):
@@ -39,7 +40,9 @@ class GraphSpectralTransform(NodeTransform):
             raise TransformError("edge weights must be finite and >= 0: check the points for NaN")
         asymmetry = float((weights - weights.transpose(1, 2)).abs().max()) if weights.numel() else 0.0
         if asymmetry > 1e-6:
-            raise TransformError(f"edge weights are asymmetric by {asymmetry:.1e} (limit 1e-6): use (W + Wᵀ)/2")
+            raise TransformError(
+                f"edge weights are asymmetric by {asymmetry:.1e} (limit 1e-6): use (W + Wᵀ)/2"
+            )
         if mask is None:
             mask = torch.ones(weights.shape[:2], dtype=torch.bool, device=weights.device)
         both = mask[:, :, None] & mask[:, None, :]
@@ -56,7 +59,9 @@ class GraphSpectralTransform(NodeTransform):
         values = values.masked_fill(~real, 0.0)
         # Single precision resolves eigenvalues to about 1e-6 of the largest.
         tolerance = 1e-9 if weights.dtype == torch.float64 else 1e-5
-        super().__init__(basis, shells_by_count(values, count, n_shells, tolerance=tolerance), n_shells, values)
+        super().__init__(
+            basis, shells_by_count(values, count, n_shells, tolerance=tolerance), n_shells, values
+        )
 
     @classmethod
     def from_points(

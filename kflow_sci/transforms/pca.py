@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from kflow_sci.errors import TransformError
-from kflow_sci.transforms.base import NodeTransform, shells_by_count
+from kflow_sci.transforms.base import NodeTransform
+from kflow_sci.transforms.shells import shells_by_count
 
 
 def node_second_moment(samples: Float[Tensor, "samples nodes dim"]) -> Float[Tensor, "nodes nodes"]:
@@ -47,9 +48,13 @@ class PCATransform(NodeTransform):
                 f"basis {tuple(basis.shape)}, {nodes} values and order {tuple(order.shape)} do not fit: "
                 "fit a basis for this number of nodes"
             )
-        defect = float((basis.T @ basis - torch.eye(nodes, dtype=basis.dtype, device=basis.device)).abs().max())
+        defect = float(
+            (basis.T @ basis - torch.eye(nodes, dtype=basis.dtype, device=basis.device)).abs().max()
+        )
         if defect > 1e-5:
-            raise TransformError(f"PCA needs orthonormal modes, but max|B Bᵀ − I| = {defect:.1e} (limit 1e-5): refit")
+            raise TransformError(
+                f"PCA needs orthonormal modes, but max|B Bᵀ − I| = {defect:.1e} (limit 1e-5): refit"
+            )
         batch = len(order)
         placed = torch.empty(batch, nodes, nodes, dtype=basis.dtype, device=basis.device)
         placed.scatter_(1, order[:, :, None].expand(-1, -1, nodes), basis.expand(batch, -1, -1))

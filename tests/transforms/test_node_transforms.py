@@ -9,14 +9,16 @@ import torch
 
 from kflow_sci.errors import TransformError
 from kflow_sci.testing import assert_isometry, assert_shell_projectors, relative_error
-from kflow_sci.transforms.base import NodeTransform, shells_by_count
+from kflow_sci.transforms.base import NodeTransform
+from kflow_sci.transforms.shells import shells_by_count
 from kflow_sci.transforms.graph import GraphSpectralTransform
 from kflow_sci.transforms.pca import PCATransform, node_second_moment
 
 CUBE = torch.tensor([[x, y, z] for x in (-1.0, 1) for y in (-1.0, 1) for z in (-1.0, 1)], dtype=torch.float64)
 OCTAHEDRON = torch.cat([torch.eye(3, dtype=torch.float64), -torch.eye(3, dtype=torch.float64)])
 RING = torch.tensor(
-    [[1.39 * math.cos(a * math.pi / 3), 1.39 * math.sin(a * math.pi / 3), 0.0] for a in range(6)], dtype=torch.float64
+    [[1.39 * math.cos(a * math.pi / 3), 1.39 * math.sin(a * math.pi / 3), 0.0] for a in range(6)],
+    dtype=torch.float64,
 )
 
 
@@ -31,7 +33,9 @@ def rotation() -> torch.Tensor:
 
 @pytest.mark.parametrize("points", [cloud(), CUBE[None], OCTAHEDRON[None], RING[None]])
 @pytest.mark.parametrize("n_shells", [1, 2, 3, 5])
-def test_graph_transform_is_an_isometry_with_complete_orthogonal_shells(points: torch.Tensor, n_shells: int) -> None:
+def test_graph_transform_is_an_isometry_with_complete_orthogonal_shells(
+    points: torch.Tensor, n_shells: int
+) -> None:
     transform = GraphSpectralTransform.from_points(points, n_shells)
     x = torch.randn(points.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     assert_isometry(transform, x)
@@ -53,8 +57,12 @@ def test_lowest_mode_moves_the_cloud_as_a_whole() -> None:
     assert relative_error(transform.project(shift, 0), shift) < 1e-12
 
 
-@pytest.mark.parametrize(("points", "multiplicities"), [(CUBE, [1, 3, 3, 1]), (OCTAHEDRON, [1, 3, 2]), (RING, [1, 2, 2, 1])])
-def test_degenerate_spaces_of_symmetric_bodies_are_never_split(points: torch.Tensor, multiplicities: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("points", "multiplicities"), [(CUBE, [1, 3, 3, 1]), (OCTAHEDRON, [1, 3, 2]), (RING, [1, 2, 2, 1])]
+)
+def test_degenerate_spaces_of_symmetric_bodies_are_never_split(
+    points: torch.Tensor, multiplicities: list[int]
+) -> None:
     # Multiplicities are those of the permutation representation of O_h and D_6h on the vertices.
     for n_shells in range(1, len(points) + 1):
         shells = GraphSpectralTransform.from_points(points[None], n_shells).shell_of[0].tolist()
@@ -65,7 +73,9 @@ def test_degenerate_spaces_of_symmetric_bodies_are_never_split(points: torch.Ten
 
 
 @pytest.mark.parametrize("points", [cloud(1, 9)[0], CUBE, OCTAHEDRON, RING])
-def test_filter_commutes_with_relabelling_and_motion_even_with_degenerate_spectra(points: torch.Tensor) -> None:
+def test_filter_commutes_with_relabelling_and_motion_even_with_degenerate_spectra(
+    points: torch.Tensor,
+) -> None:
     n = len(points)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(4))
     x = torch.randn(1, n, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
@@ -85,7 +95,9 @@ def test_ragged_batch_equals_its_singles_and_leaves_padding_zero() -> None:
     w = torch.rand(4, 3, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
     whole = GraphSpectralTransform.from_points(points, 3, mask).filter(x * mask[..., None], w)
     for i, n in enumerate(sizes):
-        single = GraphSpectralTransform.from_points(points[i : i + 1, :n], 3).filter(x[i : i + 1, :n], w[i : i + 1])
+        single = GraphSpectralTransform.from_points(points[i : i + 1, :n], 3).filter(
+            x[i : i + 1, :n], w[i : i + 1]
+        )
         assert relative_error(whole[i, :n], single[0]) < 1e-12
         assert whole[i, n:].abs().sum() == 0
 
@@ -98,20 +110,31 @@ def test_padding_never_reaches_real_nodes() -> None:
     far[:, 4:] = 1e6
     other = GraphSpectralTransform.from_points(far, 2, mask)
     x = cloud(1, 6) * mask[..., None]
-    assert relative_error(other.filter(x, torch.tensor([[1.0, 0.0]]).double()), transform.filter(x, torch.tensor([[1.0, 0.0]]).double())) < 1e-12
+    assert (
+        relative_error(
+            other.filter(x, torch.tensor([[1.0, 0.0]]).double()),
+            transform.filter(x, torch.tensor([[1.0, 0.0]]).double()),
+        )
+        < 1e-12
+    )
 
 
 def test_shells_by_count_by_hand() -> None:
     values = torch.tensor([[0.0, 1.0, 2.0, 2.0, 2.0, 5.0], [0.0, 1.0, 2.0, 0.0, 0.0, 0.0]])
     # Row one: 6 modes in 3 shells would be 0 0 1 1 2 2; the space {2, 2, 2} stays with its first mode.
     # Row two: 3 real modes.
-    assert shells_by_count(values, torch.tensor([6, 3]), 3).tolist() == [[0, 0, 1, 1, 1, 2], [0, 1, 2, 0, 0, 0]]
+    assert shells_by_count(values, torch.tensor([6, 3]), 3).tolist() == [
+        [0, 0, 1, 1, 1, 2],
+        [0, 1, 2, 0, 0, 0],
+    ]
 
 
 def test_energy_of_a_single_mode_is_in_its_shell() -> None:
     transform = GraphSpectralTransform.from_points(cloud(1, 6), 3)
     x = transform.basis[:, :, 4:5].expand(-1, -1, 3).contiguous()
-    assert torch.allclose(transform.energy(x), torch.tensor([[0.0, 0.0, 3.0]], dtype=torch.float64), atol=1e-12)
+    assert torch.allclose(
+        transform.energy(x), torch.tensor([[0.0, 0.0, 3.0]], dtype=torch.float64), atol=1e-12
+    )
 
 
 def test_second_moment_is_invariant_under_rotation_of_every_sample() -> None:

@@ -11,8 +11,7 @@ READY := $(VENV)/.ready
 SMILES ?= CC(=O)Oc1ccccc1C(=O)O
 OUT ?= demo
 
-# Both cores serve tests, so each test process gets one thread.
-export OMP_NUM_THREADS ?= 1
+CRYSTALS ?= $(or $(KFLOW_CRYSTALS),../shared/crystals)
 
 .PHONY: help setup demo test lint bench clean
 
@@ -20,7 +19,7 @@ help:
 	@echo "make demo    set up, make ten clusters of aspirin, say where to look"
 	@echo "make test    set up, check style and types, run all tests"
 	@echo "make lint    style and types only"
-	@echo "make bench   set up, run the benchmarks, write their tables"
+	@echo "make bench   set up, run the benchmarks on CRYSTALS, write their tables"
 	@echo "make clean   remove what the other targets made"
 
 # The pinned torch goes first and alone: a later package could otherwise pull in another build of it.
@@ -46,7 +45,7 @@ $(READY): pyproject.toml constraints.txt
 setup: $(READY)
 
 demo: $(READY)
-	$(BIN)/kflow assemble "$(SMILES)" --samples 10 --seed 0 --out "$(OUT)"
+	$(BIN)/kflow assemble "$(SMILES)" --samples 10 --seed 0 --out "$(OUT)" --force
 	@echo "Look at:"; for file in "$(OUT)"/*; do echo "  $$file"; done
 
 lint: $(READY)
@@ -54,11 +53,15 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# There is a test process for every core, so each gets one thread.
+test: export OMP_NUM_THREADS ?= 1
 test: lint
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 bench: $(READY)
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+	$(BIN)/python benchmarks/assembly_quality.py --crystals "$(CRYSTALS)/experimental" \
+	  --model K-Flow=kflow_sci/weights/assembly.safetensors
+	$(BIN)/python benchmarks/assembly_speed.py
 
 clean:
 	rm -rf "$(VENV)" "$(OUT)" build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -1,10 +1,12 @@
-"""How good are assembled clusters? Models and floors on the test crystals, ten samples each.
+"""How good are assembled clusters? Models and floors on the test crystals.
 
-    python benchmarks/assembly_quality.py --crystals CIF_FOLDER --model "K-Flow"=kflow_sci/weights/assembly.safetensors
+    python benchmarks/assembly_quality.py --crystals CIF_FOLDER
 
-Writes ``assembly_quality.md`` (the table), ``assembly_quality.csv`` (the same) and ``assembly_quality_rows.csv`` (every
-sample) beside this script. Models guess the volume from the molecule; the floors are given the true density. Means are over
-crystals, intervals are 95 % bootstrap over crystals; a difference is paired by crystal.
+Writes ``assembly_quality.md``, ``assembly_quality.csv`` and ``assembly_quality_rows.csv`` (every sample)
+beside this script. The models guess the volume from the molecule; the floors are given the true density.
+Clashes are resolved with 20 iterations before anything is measured, but in the columns called raw. Means are
+over crystals of the mean over samples, intervals 95 % bootstrap over crystals; differences are paired by
+crystal.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,92 +28,107 @@ from kflow_sci.assembly.contacts import clashing_pairs
 from kflow_sci.assembly.crystal import cluster_from_crystal, read_crystal
 from kflow_sci.assembly.generate import Request, load_model, propose
 from kflow_sci.assembly.relax import resolve_clashes
-from kflow_sci.assembly.scoring.frame import Frame
 from kflow_sci.assembly.scoring.matching import matched_pm
-from kflow_sci.assembly.scoring.packing import gyration_volume, voronoi_volume
-from kflow_sci.assembly.scoring.published import packing_matching
-from kflow_sci.assembly.scoring.similarity import overlay
+from kflow_sci.assembly.scoring.report import score_clusters
+from kflow_sci.assembly.scoring.statistics import bootstrap
 from kflow_sci.assembly.validate import residual_angles
+from kflow_sci.errors import ClusterError
+from kflow_sci.report.tables import Column, Estimate, Provenance, Row, markdown_table, write_csv
 
 HERE = Path(__file__).parent
-# name, unit, direction, decimals
-MEASURES = {
-    "density_error": ("density error abs(ln V), Voronoi cell of the centre", "lower", 3),
-    "gyration_error": ("density error abs(ln V), radius of gyration", "lower", 3),
-    "clashes_raw": ("clashing pairs per molecule, raw", "lower", 2),
-    "clashes": ("clashing pairs per molecule, after 20 iterations", "lower", 3),
-    "matched_pm": ("matched PM-center, Å", "lower", 3),
-    "matched_pm_raw": ("matched PM-center before resolving clashes, Å", "lower", 3),
-    "pm_center": ("published PM-center by index, Å", "lower", 2),
-    "overlay": ("overlay, molecules of 15 (20 %, 20°)", "higher", 2),
-    "packed": ("share with at least 8 of 15", "higher", 3),
-}
-Propose = Callable[[Cluster], list[Cluster]]
+ROOT = HERE.parent
+COLUMNS = [
+    Column("method", "method"),
+    Column("density_error", "abs(ln V), Voronoi", 3, "lower"),
+    Column("gyration_error", "abs(ln V), gyration", 3, "lower"),
+    Column("clashes_raw", "clashing pairs per molecule, raw", 1, "lower"),
+    Column("clashes", "… resolved", 3, "lower"),
+    Column("matched_pm", "matched PM, Å", 3, "lower"),
+    Column("matched_pm_raw", "… raw", 3, "lower"),
+    Column("overlay_n", "overlay, of 15", 2, "higher"),
+    Column("packed", "Packed", 3, "higher"),
+    Column("pm_center", "published PM-center, Å", 2, "lower"),
+    Column("angle", "angle at s = 0.75 after the net, °", 1, "lower"),
+    Column("angle_before", "… before", 1),
+    Column("failed", "failed"),
+]
+Generate = Callable[[Cluster], list[Cluster]]
+TRUTH = "the crystal itself, renumbered"
 
 
-def test_clusters(folder: Path, ids: Path, split: str, copies: int) -> tuple[list[Cluster], str]:
-    """Clusters of one split, and a hash of the files they came from."""
-    with open(ids, encoding="utf-8") as file:
-        wanted = sorted(row["id"] for row in csv.DictReader(file) if row["split"] == split)
-    digest = hashlib.sha256()
-    clusters = []
-    for name in wanted:
-        path = folder / f"{name}.cif"
-        digest.update(path.read_bytes())
-        clusters.append(cluster_from_crystal(read_crystal(path), copies))
-    return clusters, digest.hexdigest()[:12]
+def crystals(folder: Path, table: Path, split: str, copies: int) -> tuple[list[Cluster], str]:
+    """Clusters of one split, and a digest of the files they came from."""
+    with open(table, encoding="utf-8") as file:
+        names = sorted(row["id"] for row in csv.DictReader(file) if row["split"] == split)
+    paths = [folder / f"{name}.cif" for name in names]
+    digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths))
+    return [cluster_from_crystal(read_crystal(path), copies) for path in paths], digest.hexdigest()
 
 
-def measure(drawn: list[Cluster], resolved: list[Cluster], truth: Cluster) -> list[dict[str, float]]:
-    """One row per sample."""
-    reference = Frame.of(truth)
-    true_cell = voronoi_volume(reference.positions, reference.molecule, reference.centre)
-    true_ball = gyration_volume(truth.centroid)
-    rows = []
-    for raw, final in zip(drawn, resolved, strict=True):
-        frame = Frame.of(final)
-        match = overlay(frame, reference)
-        cell = voronoi_volume(frame.positions, frame.molecule, frame.centre)
+def floors(samples: int, seed: int) -> dict[str, Generate]:
+    """What needs no learning; each knows the true density, the first one all."""
+    return {
+        TRUTH: lambda t: renumbered.propose(t, samples, seed),
+        "random ball, true density": lambda t: random_ball.propose(
+            t.molecules[0], len(t), samples, seed, t.info["volume"]
+        ),
+        "PackMol, true density": lambda t: packmol.propose(
+            t.molecules[0], len(t), samples, seed, t.info["volume"]
+        ),
+    }
+
+
+def measure(name: str, generate: Generate, truths: list[Cluster], samples: int) -> tuple[list[Row], int]:
+    """Rows of all samples of a method, and the number of samples it failed to make."""
+    raw: list[list[Cluster]] = []
+    for truth in truths:
+        try:
+            raw.append(generate(truth))
+        except ClusterError as error:  # PackMol gives up on some molecules; that is a result and is counted
+            print(f"{name}, {truth.info['id']}: {error}", flush=True)
+            raw.append([])
+    final = [c if name == TRUTH else resolve_clashes(c) for c in raw]
+    missing = sum(samples - len(c) for c in raw)
+    made = [i for i, c in enumerate(raw) if c]
+    report = score_clusters([final[i] for i in made], [truths[i] for i in made])
+    flat_raw = [(cluster, truths[i]) for i in made for cluster in raw[i]]
+    clashes = clashing_pairs([cluster for cluster, _ in flat_raw])
+    rows: list[Row] = []
+    for row, (cluster, truth), clash in zip(report.rows, flat_raw, clashes, strict=True):
         rows.append(
             {
-                "density_error": abs(float(np.log(cell / true_cell))),
-                "gyration_error": abs(float(np.log(gyration_volume(final.centroid) / true_ball))),
-                "clashes_raw": float(clashing_pairs([raw])[0]),
-                "clashes": float(clashing_pairs([final])[0]),
-                "matched_pm": matched_pm(final.centroid, truth.centroid),
-                "matched_pm_raw": matched_pm(raw.centroid, truth.centroid),
-                "pm_center": packing_matching(final.centroid, truth.centroid),
-                "overlay": float(match.n_matched),
-                "packed": float(match.packed),
+                "method": name,
+                "failed_sample": bool(row["failed"]),
+                **{key: row[key] for key in ("id", "sample", *_SCORED)},
+                "gyration_error": abs(float(np.log(row["gyration_ratio"]))),
+                "clashes_raw": float(clash),
+                "matched_pm_raw": matched_pm(cluster.centroid, truth.centroid),
             }
         )
-    return rows
+    return rows, missing + sum(bool(row["failed_sample"]) for row in rows)
 
 
-def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile bootstrap of the mean."""
-    rng = np.random.default_rng(seed)
-    means = values[rng.integers(len(values), size=(4000, len(values)))].mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+_SCORED = ("density_error", "gyration_ratio", "clashes", "matched_pm", "overlay_n", "packed", "pm_center")
+_MEANS = (
+    *(key for key in _SCORED if key != "gyration_ratio"),
+    "gyration_error",
+    "clashes_raw",
+    "matched_pm_raw",
+)
 
 
-def methods(arguments: argparse.Namespace) -> dict[str, Propose]:
-    """Every method as a function from the truth (of which it may use what is stated) to samples."""
-    n, seed = arguments.samples, arguments.seed
-    table: dict[str, Propose] = {
-        "true crystal, renumbered": lambda t: renumbered.propose(t, n, seed),
-        "random ball, true density": lambda t: random_ball.propose(
-            t.molecules[0], len(t), n, seed, t.info["volume"]
-        ),
-        "PackMol, true density": lambda t: packmol.propose(t.molecules[0], len(t), n, seed, t.info["volume"]),
-    }
-    for entry in arguments.model:
-        name, path = entry.split("=", 1)
-        model, _ = load_model(path)
-        request = Request(copies=arguments.copies, samples=n, seed=seed)
-        table[name] = lambda t, model=model, request=request: propose(model, t.molecules[0], request)  # type: ignore[misc]
-    return table
+def by_crystal(rows: list[Row], key: str) -> dict[str, float]:
+    """Mean over the samples of each crystal."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        values.setdefault(str(row["id"]), []).append(float(row[key]))  # type: ignore[arg-type]
+    return {name: float(np.mean(v)) for name, v in values.items()}
+
+
+def estimate(values: list[float] | np.ndarray, seed: int) -> Estimate:
+    """Mean and bootstrap interval as a cell of a table."""
+    found = bootstrap(np.asarray(values, dtype=np.float64), seed)
+    return Estimate(found.mean, found.low, found.high, found.n)
 
 
 def main() -> None:
@@ -118,118 +136,85 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    here = Path(os.environ.get("KFLOW_CRYSTALS", ROOT.parent / "shared" / "crystals")) / "experimental"
     parser.add_argument(
-        "--crystals", type=Path, required=True, help="folder with the CIF files of the id list"
+        "--crystals", type=Path, default=here, help="folder with the CIF files of the id list"
     )
-    parser.add_argument("--ids", type=Path, default=HERE.parent / "datasets" / "crystals" / "ids.csv")
+    parser.add_argument("--ids", type=Path, default=ROOT / "datasets" / "crystals" / "ids.csv")
     parser.add_argument("--split", default="test")
-    parser.add_argument("--model", action="append", default=[], metavar="NAME=WEIGHTS")
-    parser.add_argument("--reference", help="model against which paired differences are printed")
+    parser.add_argument(
+        "--model", action="append", metavar="NAME=WEIGHTS", help="default: all that are committed"
+    )
+    parser.add_argument(
+        "--reference", default="plain flow matching", help="models are compared with this one"
+    )
     parser.add_argument("--copies", type=int, default=17)
     parser.add_argument("--samples", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-floors", action="store_true", help="models only")
     parser.add_argument("--out", type=Path, default=HERE / "assembly_quality")
-    arguments = parser.parse_args()
+    options = parser.parse_args()
 
-    clusters, data_hash = test_clusters(arguments.crystals, arguments.ids, arguments.split, arguments.copies)
-    rows: list[dict[str, object]] = []
-    per_crystal: dict[str, dict[str, np.ndarray]] = {}
-    for name, generate in methods(arguments).items():
-        began = time.perf_counter()
-        table = []
-        for truth in clusters:
-            drawn = generate(truth)
-            resolved = resolve_clashes(drawn) if "renumbered" not in name else drawn
-            measured = measure(drawn, resolved, truth)
-            rows += [
-                {"method": name, "id": truth.info["id"], "sample": i, **row} for i, row in enumerate(measured)
-            ]
-            table.append(measured)
-        per_crystal[name] = {key: np.array([np.mean([r[key] for r in m]) for m in table]) for key in MEASURES}
-        print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
-
+    truths, digest = crystals(options.crystals, options.ids, options.split, options.copies)
+    methods = {} if options.no_floors else floors(options.samples, options.seed)
+    request = Request(copies=options.copies, samples=options.samples, seed=options.seed)
     angles = {}
-    for entry in arguments.model:
-        name, path = entry.split("=", 1)
-        before, after = residual_angles(load_model(path)[0], clusters, arguments.copies, seed=arguments.seed)
-        angles[name] = (before, after)
-    write(arguments, clusters, data_hash, rows, per_crystal, angles)
+    for name, path in _models(options.model).items():
+        model, _ = load_model(path)
+        methods[name] = lambda t, model=model: propose(model, t.molecules[0], request)  # type: ignore[misc]
+        angles[name] = residual_angles(model, truths, options.copies, seed=options.seed)
+
+    every: list[Row] = []
+    table: list[Row] = []
+    means: dict[str, dict[str, dict[str, float]]] = {}
+    for name, generate in methods.items():
+        began = time.perf_counter()
+        rows, failed = measure(name, generate, truths, options.samples)
+        every += rows
+        means[name] = {key: by_crystal(rows, key) for key in _MEANS}
+        line: Row = {"method": name, "failed": failed}
+        line |= {key: estimate(list(values.values()), options.seed) for key, values in means[name].items()}
+        if name in angles:
+            before, after = angles[name]
+            line |= {"angle_before": estimate(before, options.seed), "angle": estimate(after, options.seed)}
+        table.append(line)
+        print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
+    origin = Provenance(
+        __version__, options.seed, digest, len(truths), "python benchmarks/assembly_quality.py"
+    )
+    text = f"# Quality of assembled clusters\n\n{_prose()}\n\n"
+    text += f"{options.split} split, {options.samples} samples each.\n\n"
+    text += markdown_table(table, COLUMNS, origin)
+    if options.reference in angles:
+        differences: list[Row] = []
+        for name in angles.keys() - {options.reference}:
+            line = {"method": f"{name} − {options.reference}"}
+            for key in _MEANS:
+                base = means[options.reference][key]
+                line[key] = estimate([v - base[i] for i, v in means[name][key].items()], options.seed)
+            line["angle"] = estimate(angles[name][1] - angles[options.reference][1], options.seed)
+            differences.append(line)
+        table += sorted(differences, key=lambda row: str(row["method"]))
+        text += "\nDifferences, paired by crystal; an interval without 0 is a difference:\n\n"
+        text += markdown_table(sorted(differences, key=lambda row: str(row["method"])), COLUMNS[:-2])
+    options.out.with_suffix(".md").write_text(text, encoding="utf-8")
+    write_csv(options.out.with_suffix(".csv"), table, origin)
+    write_csv(Path(f"{options.out}_rows.csv"), every)
+    print(text)
 
 
-def write(
-    arguments: argparse.Namespace,
-    clusters: list[Cluster],
-    data_hash: str,
-    rows: list[dict[str, object]],
-    per_crystal: dict[str, dict[str, np.ndarray]],
-    angles: dict[str, tuple[np.ndarray, np.ndarray]],
-) -> None:
-    """The table in Markdown and csv, and the rows."""
-    names = list(per_crystal)
-    lines = [
-        "# Quality of assembled clusters",
-        "",
-        f"{len(clusters)} {arguments.split} crystals, {arguments.samples} samples each, {arguments.copies} molecules, seed "
-        f"{arguments.seed}, kflow_sci {__version__}, data {data_hash}. Mean over crystals [95 % bootstrap over crystals]. "
-        "Models guess the volume from the molecule; the floors are given the true density. All but the truth and what is "
-        "called raw are measured after clash resolution.",
-        "",
-        "| measure (better) | " + " | ".join(names) + " |",
-        "|---|" + "---|" * len(names),
-    ]
-    flat: list[dict[str, object]] = []
-    common = {"split": arguments.split, "n_crystals": len(clusters), "samples": arguments.samples}
-    common |= {"seed": arguments.seed, "version": __version__, "data": data_hash}
+def _models(entries: list[str] | None) -> dict[str, Path]:
+    if entries is not None:
+        return {name: Path(path) for name, path in (entry.split("=", 1) for entry in entries)}
+    known = {"K-Flow": ROOT / "kflow_sci" / "weights" / "assembly.safetensors"}
+    titles = {"plain": "plain flow matching"}
+    for path in sorted((HERE / "weights").glob("*.safetensors")):
+        known[titles.get(path.stem, path.stem.replace("_", " "))] = path
+    return known
 
-    def cell(name: str, key: str, values: np.ndarray, digits: int) -> str:
-        finite = values[np.isfinite(values)]
-        low, high = interval(finite)
-        failed = len(values) - len(finite)
-        flat.append(
-            {
-                "method": name,
-                "measure": key,
-                "mean": finite.mean(),
-                "low": low,
-                "high": high,
-                "failed": failed,
-                **common,
-            }
-        )
-        note = f" ({failed} failed)" if failed else ""
-        return f"{finite.mean():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]{note}"
 
-    for key, (text, better, digits) in MEASURES.items():
-        cells = [cell(name, key, per_crystal[name][key], digits) for name in names]
-        lines.append(f"| {text} ({better}) | " + " | ".join(cells) + " |")
-    for place, text in (
-        (0, "angle to the truth at s = 0.75 before the net, degrees"),
-        (1, "… after the net, degrees (lower)"),
-    ):
-        key = ("angle_before", "angle")[place]
-        cells = [cell(name, key, angles[name][place], 1) if name in angles else "–" for name in names]
-        lines.append(f"| {text} | " + " | ".join(cells) + " |")
-    if arguments.reference:
-        lines += ["", f"Paired difference to {arguments.reference}, by crystal:", ""]
-        others = [name for name in angles if name != arguments.reference]
-        lines += ["| measure | " + " | ".join(others) + " |", "|---|" + "---|" * len(others)]
-        for key, (text, _, digits) in MEASURES.items():
-            base = per_crystal[arguments.reference][key]
-            cells = [
-                cell(f"{n} − {arguments.reference}", key, per_crystal[n][key] - base, digits + 1)
-                for n in others
-            ]
-            lines.append(f"| {text} | " + " | ".join(cells) + " |")
-    lines.append("")
-    arguments.out.with_suffix(".md").write_text("\n".join(lines), encoding="utf-8")
-    for path, table in ((arguments.out.with_suffix(".csv"), flat), (Path(f"{arguments.out}_rows.csv"), rows)):
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(table[0]))
-            writer.writeheader()
-            writer.writerows(
-                {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in table
-            )
-    print("\n".join(lines))
+def _prose() -> str:
+    return " ".join((__doc__ or "").split("\n\n", 2)[2].split("\n", 2)[2].split())
 
 
 if __name__ == "__main__":

@@ -2,15 +2,14 @@
 
     python benchmarks/assembly_speed.py
 
-Writes ``assembly_speed.md`` and ``assembly_speed.csv`` beside this script. All with paracetamol (20 atoms) but the command
-line, which makes ten clusters of aspirin from a cold process. Times are medians [fastest, slowest]; compare the rows of one
-run, not of two machines.
+Writes ``assembly_speed.md`` and ``assembly_speed.csv`` beside this script. All with paracetamol (20 atoms)
+but the command line, which makes ten clusters of aspirin from a cold process. Times are medians [fastest,
+slowest]; compare the rows of one run, not of two machines.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import platform
 import resource
@@ -31,6 +30,7 @@ from kflow_sci.assembly.embed import from_smiles
 from kflow_sci.assembly.generate import Request, load_model, propose
 from kflow_sci.assembly.model import ClusterModel
 from kflow_sci.assembly.relax import resolve_clashes
+from kflow_sci.report.tables import Column, Row, write_csv, write_markdown
 
 HERE = Path(__file__).parent
 PARACETAMOL = "CC(=O)Nc1ccc(O)cc1"
@@ -56,8 +56,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, default=HERE / "assembly_speed")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
 
     molecule = from_smiles(PARACETAMOL)
@@ -65,7 +65,7 @@ def main() -> None:
     model, header = load_model()
     rows: list[tuple[str, str, list[float], str]] = []
 
-    batch64 = collate([c for c in propose(model, molecule, Request(samples=64))])
+    batch64 = collate(propose(model, molecule, Request(samples=64)))
     learner = ClusterModel(model.config)
     optimizer = torch.optim.AdamW(learner.parameters(), 1e-3)
 
@@ -79,11 +79,11 @@ def main() -> None:
         (
             "training",
             "clusters/s",
-            [64 / s for s in timed(training_step, arguments.repeats)],
+            [64 / s for s in timed(training_step, options.repeats)],
             "batch of 64 × 17",
         )
     )
-    flow = timed(lambda: propose(model, molecule, Request(samples=64)), arguments.repeats)
+    flow = timed(lambda: propose(model, molecule, Request(samples=64)), options.repeats)
     calls = f"{propose(model, molecule, Request(samples=1))[0].info['calls']} calls"
     rows.append(("sampling the flow", "ms/cluster", [1e3 * s / 64 for s in flow], f"64 × 17, {calls}"))
     raw = propose(model, molecule, Request(samples=64))
@@ -100,7 +100,7 @@ def main() -> None:
     cold, memory = cold_process(3)
     rows.append(("kflow assemble of aspirin, 10 samples, cold process", "s", cold, "to written files"))
     rows.append(("its peak memory", "MiB", memory, ""))
-    write(arguments, header, rows)
+    write(options, header, rows)
 
 
 def cold_process(repeats: int) -> tuple[list[float], list[float]]:
@@ -127,31 +127,33 @@ def cold_process(repeats: int) -> tuple[list[float], list[float]]:
 
 
 def write(
-    arguments: argparse.Namespace, header: dict[str, object], rows: list[tuple[str, str, list[float], str]]
+    options: argparse.Namespace, header: dict[str, object], rows: list[tuple[str, str, list[float], str]]
 ) -> None:
     """Markdown and csv."""
-    machine = f"{platform.machine()}, {arguments.threads} threads, torch {torch.__version__}"
-    lines = [
-        "# Speed of assembly",
-        "",
-        f"{machine}, kflow_sci {__version__}, weights step {header.get('step')}, paracetamol unless said. Median [fastest, "
-        "slowest].",
-        "",
-        "| what | how | median | range | unit |",
-        "|---|---|---|---|---|",
-    ]
-    flat = []
+    machine = f"{platform.machine()}, {options.threads} threads, torch {torch.__version__}"
+    table: list[Row] = []
     for what, unit, values, how in rows:
-        low, middle, high = float(np.min(values)), float(np.median(values)), float(np.max(values))
-        lines.append(f"| {what} | {how} | {middle:.3g} | [{low:.3g}, {high:.3g}] | {unit} |")
-        flat.append({"what": what, "how": how, "median": middle, "low": low, "high": high, "unit": unit, "runs": len(values),
-                     "version": __version__, "machine": machine})  # fmt: skip
-    arguments.out.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    with open(arguments.out.with_suffix(".csv"), "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, list(flat[0]))
-        table.writeheader()
-        table.writerows(flat)
-    print("\n".join(lines))
+        spread = {"median": float(np.median(values)), "fastest": min(values), "slowest": max(values)}
+        if unit == "clusters/s":
+            spread |= {"fastest": max(values), "slowest": min(values)}
+        table.append({"what": what, "how": how, **spread, "unit": unit, "runs": len(values)})
+    columns = [Column("what", "what"), Column("how", "how"), Column("median", "median", 1)]
+    columns += [
+        Column("fastest", "fastest", 1),
+        Column("slowest", "slowest", 1),
+        Column("unit", "unit"),
+        Column("runs", "runs"),
+    ]
+    above = (
+        f"# Speed of assembly\n\n{machine}, kflow_sci {__version__}, weights at step {header.get('step')}. "
+    )
+    above += "Paracetamol (20 atoms) but for the command. Compare rows of one run, not of two machines."
+    write_markdown(options.out.with_suffix(".md"), table, columns, above=above)
+    write_csv(
+        options.out.with_suffix(".csv"),
+        [{**row, "version": __version__, "machine": machine} for row in table],
+    )
+    print(options.out.with_suffix(".md").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

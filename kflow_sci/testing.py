@@ -1,7 +1,7 @@
 """Contracts as assertions, so that an extension can prove itself.
 
-The one idea: a transform or a network is right if a handful of identities of the field hold; each function here checks one
-of them and raises ``AssertionError`` with the size of the violation.
+The one idea: a transform or a network is right if a handful of identities of the field hold; each function
+here checks one of them and raises ``AssertionError`` with the size of the violation.
 """
 
 from __future__ import annotations

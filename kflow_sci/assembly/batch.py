@@ -1,7 +1,7 @@
 """Many clusters at once, as padded tensors.
 
-The one idea: molecules go into one table, copies only point to it; so a batch of a thousand copies holds each molecule
-once.
+The one idea: molecules go into one table, copies only point to it; so a batch of a thousand copies holds each
+molecule once.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ def molecule_table(molecules: Sequence[Molecule], dtype: torch.dtype = torch.flo
 def without_mirror_twins(cluster: Cluster) -> Cluster:
     """The same atoms with parity +1 wherever a molecule equals its own mirror image.
 
-    An achiral rigid molecule has an improper operation g in its body frame; O g is then a proper orientation of the
-    same set of atoms.
+    An achiral rigid molecule has an improper operation g in its body frame; O g is then a proper orientation
+    of the same set of atoms.
     """
     rotation, parity = cluster.rotation.copy(), cluster.parity.copy()
     for i in np.flatnonzero(parity < 0):

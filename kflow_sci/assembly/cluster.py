@@ -1,8 +1,8 @@
 """Clusters of rigid molecules: templates plus poses.
 
-The one idea: copy i is ``x = c_i + p_i R_i t`` with t the template of its kind, R a proper rotation and p = ±1 the
-parity (−1 inverts the template through its centroid). Nothing else of a cluster is stored, so bond lengths cannot
-change. ``ClusterBatch`` is the same for many clusters at once, padded and masked, as tensors.
+The one idea: copy i is ``x = c_i + p_i R_i t`` with t the template of its kind, R a proper rotation and p =
+±1 the parity (−1 inverts the template through its centroid). Nothing else of a cluster is stored, so bond
+lengths cannot change. ``ClusterBatch`` is the same for many clusters at once, padded and masked, as tensors.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Clusters of crystals as training batches.
 
-The one idea: the step number alone decides what is drawn (which crystals, how many copies), so a run that was interrupted
-goes on as if it had not been.
+The one idea: the step number alone decides what is drawn (which crystals, how many copies), so a run that was
+interrupted goes on as if it had not been.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class ClusterDataset:
     """Crystal clusters with a weight for each, cropped to any number of copies.
 
     Args:
-        clusters: Clusters whose copies are ordered from the centre outwards; mirror twins of achiral molecules are
-            replaced by proper orientations.
-        weights: How often each is drawn, relative; equal if None. Many packings of one molecule should share the weight
-            of that molecule.
+        clusters: Clusters whose copies are ordered from the centre outwards; mirror twins of achiral
+            molecules are replaced by proper orientations.
+        weights: How often each is drawn, relative; equal if None. Many packings of one molecule should share
+            the weight of that molecule.
 
     Raises:
         ClusterError: no clusters.
@@ -74,6 +74,7 @@ def crop(cluster: Cluster, copies: int) -> Cluster:
     """
     if len(cluster) < copies:
         raise ClusterError(
-            f"cluster {cluster.info.get('id')} holds {len(cluster)} copies, fewer than {copies}: build the store with more"
+            f"cluster {cluster.info.get('id')} holds {len(cluster)} copies, fewer than {copies}: "
+            "build the store with more"
         )
     return cluster.take(slice(0, copies))

@@ -1,8 +1,8 @@
 """The assembler: from one molecule to candidate clusters.
 
-The one idea: what the user fixes (molecule, copies, density, hand) makes a batch of empty poses; the model walks them from
-random starts; clashes are resolved; the candidates come back ranked. Every step is a function of its own, so a user can
-own the loop.
+The one idea: what the user fixes (molecule, copies, density, hand) makes a batch of empty poses; the model
+walks them from random starts; clashes are resolved; the candidates come back ranked. Every step is a function
+of its own, so a user can own the loop.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from kflow_sci.errors import CheckpointError, ClusterError
 from kflow_sci.flow.rigid import Pose
 
 MAX_COPIES = 1000
+RELAX_ITERATIONS = 20
 HANDS = ("auto", "same", "both")
 _BODIES_PER_CHUNK = 1088
 _GRAM_PER_CM3 = 1.66053906660  # one dalton per Å^3 in g/cm^3 (CODATA 2018)
@@ -83,9 +84,9 @@ def volume_per_molecule(molecule: Molecule, density: float | None = None) -> flo
 def choose_hands(molecule: Molecule, copies: int, hands: str, rng: np.random.Generator) -> np.ndarray:
     """Parity of each copy.
 
-    ``same``: all as given. ``both``: half of the copies are mirror images, dealt at random, as in a crystal with
-    inversion or glide. ``auto``: ``same`` for a molecule that equals its mirror image or whose stereocentre was fixed by
-    the input, else ``both``.
+    ``same``: all as given. ``both``: half of the copies are mirror images, dealt at random, as in a crystal
+    with inversion or glide. ``auto``: ``same`` for a molecule that equals its mirror image or whose
+    stereocentre was fixed by the input, else ``both``.
 
     Raises:
         ClusterError: unknown choice.
@@ -194,7 +195,7 @@ def propose(
 
 
 def orthonormal(rotation: np.ndarray) -> np.ndarray:
-    """The nearest proper rotations; removes the rounding of single precision, so that bond lengths stay exact."""
+    """The nearest proper rotations; without the rounding of single precision, bond lengths stay exact."""
     u, _, vt = np.linalg.svd(rotation)
     u[..., -1] *= np.linalg.det(u @ vt)[..., None]
     return u @ vt
@@ -222,8 +223,8 @@ def assemble(
     """Candidate clusters of a molecule, best first.
 
     Args:
-        source: A SMILES, a file (xyz, extxyz, sdf, mol, mol2, pdb, cif), ASE atoms, an RDKit or pymatgen molecule, or a
-            ``Molecule``.
+        source: A SMILES, a file (xyz, extxyz, sdf, mol, mol2, pdb, cif), ASE atoms, an RDKit or pymatgen
+            molecule, or a ``Molecule``.
         copies: Molecules per cluster.
         samples: Clusters to make.
         seed: The same seed gives the same clusters.
@@ -236,9 +237,10 @@ def assemble(
         progress: Called with the number of samples finished.
 
     Returns:
-        Clusters in rank order: fewest clashing pairs, then lowest interaction energy per molecule. Their ``info`` holds
-        ``rank``, ``sample``, ``volume`` (Å^3 per molecule), ``calls`` of the network, ``clashing_pairs`` per molecule and
-        the energies of ``energy.interaction_energy`` (kJ/mol per molecule). ``to_ase()`` gives ASE atoms.
+        Clusters in rank order: fewest clashing pairs, then lowest interaction energy per molecule. Their
+        ``info`` holds ``rank``, ``sample``, ``volume`` (Å^3 per molecule), ``calls`` of the network,
+        ``clashing_pairs`` per molecule and the energies of ``energy.interaction_energy`` (kJ/mol per
+        molecule). ``to_ase()`` gives ASE atoms.
 
     Raises:
         KFlowError: bad input of any kind, in one line.
@@ -257,5 +259,4 @@ def finish(clusters: list[Cluster], resolve: bool) -> list[Cluster]:
     from kflow_sci.assembly.energy import rank
     from kflow_sci.assembly.relax import resolve_clashes
 
-    ranked = rank(resolve_clashes(clusters, iterations=20 if resolve else 0))
-    return ranked
+    return rank(resolve_clashes(clusters, iterations=RELAX_ITERATIONS if resolve else 0))

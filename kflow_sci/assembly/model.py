@@ -1,7 +1,7 @@
 """The cluster model: transform + schedule + net + what it predicts.
 
-The one idea: everything random happens before the network (start, coupling, flow time), everything geometric in
-``flow``; the model only joins them. ``loss`` trains it, ``sample`` walks it.
+The one idea: everything random happens before the network (start, coupling, flow time), everything geometric
+in ``flow``; the model only joins them. ``loss`` trains it, ``sample`` walks it.
 """
 
 from __future__ import annotations
@@ -37,14 +37,16 @@ class ModelConfig:
     """All that defines a cluster model but its weights; flat and plain, so that it can be written as json.
 
     Attributes:
-        transform: ``graph`` (Laplacian of the start) or ``pca`` (fitted basis over copies ordered by distance).
-        widths: Share of flow time of each shell; their number is the number of shells; one is plain flow matching.
+        transform: ``graph`` (Laplacian of the start) or ``pca`` (fitted basis over copies ordered by
+            distance).
+        widths: Share of flow time of each shell; their number is the number of shells; one is plain flow
+            matching.
         overlap: 0 strict … 1 plain.
         mu: Ramp inside a window.
         prediction: ``endpoint`` or ``velocity``.
         weighting: See ``flow.objective.shell_weights``.
-        rotation_weight: Weight of the squared rotation error (rad²) against the squared translation error (in units
-            of the molecule's cube edge).
+        rotation_weight: Weight of the squared rotation error (rad²) against the squared translation error (in
+            units of the molecule's cube edge).
         steps: Default steps per shell of the sampler.
     """
 
@@ -107,7 +109,7 @@ class ClusterModel(nn.Module):
     # -- transform ---------------------------------------------------------------------------------------------------
 
     def set_pca(self, samples: Float[Tensor, "samples copies 3"]) -> None:
-        """Fit the PCA basis for this number of copies; rows of the samples ordered by distance from the centre."""
+        """Fit the PCA basis of a number of copies to samples ordered by distance from the centre."""
         basis, values = PCATransform.fit(samples)
         self._register_pca(len(values), basis, values)
 
@@ -150,8 +152,9 @@ class ClusterModel(nn.Module):
     def pair(self, batch: ClusterBatch, generator: torch.Generator) -> tuple[ClusterBatch, Pose]:
         """A random start and the target coupled to it.
 
-        Labels (molecule and hand) are dealt to the start at random, as they will be at generation; then targets are
-        assigned and aligned within labels, and each target orientation is the nearest of its equivalents.
+        Labels (molecule and hand) are dealt to the start at random, as they will be at generation; then
+        targets are assigned and aligned within labels, and each target orientation is the nearest of its
+        equivalents.
 
         Returns:
             The batch in the order of the start, its pose being the coupled target, and the start.
@@ -181,8 +184,9 @@ class ClusterModel(nn.Module):
     def loss(self, batch: ClusterBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """Training loss of one batch and its parts.
 
-        Flow times are stratified over the batch. With endpoint prediction the errors of translation (in units of the
-        molecule's cube edge) and rotation (rad) pass the shell weights; with velocity prediction they are plain.
+        Flow times are stratified over the batch. With endpoint prediction the errors of translation (in units
+        of the molecule's cube edge) and rotation (rad) pass the shell weights; with velocity prediction they
+        are plain.
         """
         batch, start = self.pair(batch, generator)
         size = len(batch.ids)

@@ -1,8 +1,8 @@
 """A rigid molecule: what every copy in a cluster shares.
 
 The one idea: a molecule is stored in its own canonical frame (centroid at the origin, axes from
-``symmetry.body_frame``), so that whoever turns the input, the stored coordinates stay the same up to the molecule's
-own symmetry. A copy is then nothing but a pose: centroid, rotation and parity.
+``symmetry.body_frame``), so that whoever turns the input, the stored coordinates stay the same up to the
+molecule's own symmetry. A copy is then nothing but a pose: centroid, rotation and parity.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ class Molecule:
 
     Attributes:
         numbers: Atomic numbers, ``(n,)``.
-        positions: Å, ``(n, 3)``; unweighted mean at the origin, canonical axes. Build with ``Molecule.build``.
+        positions: Å, ``(n, 3)``; unweighted mean at the origin, canonical axes. Build with
+            ``Molecule.build``.
         bonds: Pairs of atom indices, ``(m, 2)``; empty where unknown.
         bond_orders: ``(m,)``; 1, 2, 3 or 1.5.
         formal_charges: ``(n,)``.
         name: A label for tables and files.
         smiles: Where the molecule came from one, else None.
-        handed: True if copies must all have the same hand (the input fixed a stereocentre), else False: a crystal
-            may then hold both mirror images.
+        handed: True if copies must all have the same hand (the input fixed a stereocentre), else False: a
+            crystal may then hold both mirror images.
     """
 
     numbers: Int[np.ndarray, " n"]
@@ -64,8 +65,8 @@ class Molecule:
             ``positions = centroid + molecule.positions @ rotation.T``.
 
         Raises:
-            MoleculeError: fewer than 2 or more than ``MAX_ATOMS`` atoms, an unknown element, coordinates that are
-                not finite, or two atoms closer than 0.4 Å.
+            MoleculeError: fewer than 2 or more than ``MAX_ATOMS`` atoms, an unknown element, coordinates that
+                are not finite, or two atoms closer than 0.4 Å.
         """
         numbers = np.asarray(numbers, dtype=np.int64)
         positions = np.asarray(positions, dtype=np.float64)

@@ -1,7 +1,8 @@
 """Random starts: where copies stand before the flow moves them.
 
-The one idea: a start may use whatever is known at generation time and nothing else: how many copies, which molecule,
-and the volume it is expected to take. Centroids fill the ball of that volume evenly, orientations are uniform on SO(3).
+The one idea: a start may use whatever is known at generation time and nothing else: how many copies, which
+molecule, and the volume it is expected to take. Centroids fill the ball of that volume evenly, orientations
+are uniform on SO(3).
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def random_start(
 ) -> Pose:
     """Centroids spread evenly in the ball that holds the copies at their expected volume; uniform rotations.
 
-    Uniform points of a ball clump; a few rounds of mutual repulsion within the ball even them out, then they are scaled to
-    the radius of gyration of the full ball, so that the start has the expected density.
+    Uniform points of a ball clump; a few rounds of mutual repulsion within the ball even them out, then they
+    are scaled to the radius of gyration of the full ball, so that the start has the expected density.
 
     Args:
         mask: True for real copies.

@@ -1,7 +1,7 @@
 """Judging a model while it trains: by what it generates, not by its loss alone.
 
-The one idea: two views. The residual angle at a flow time says whether the network has learnt orientation at all; samples from
-random starts, scored against the crystal, say what a user would get.
+The one idea: two views. The residual angle at a flow time says whether the network has learnt orientation at
+all; samples from random starts, scored against the crystal, say what a user would get.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def residual_angles(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean angle to the true orientation, before and after the network, of each cluster.
 
-    Points are drawn on the path at the given flow time, from random starts coupled as in training; symmetric molecules
-    count the nearest of their equivalent orientations to the start.
+    Points are drawn on the path at the given flow time, from random starts coupled as in training; symmetric
+    molecules count the nearest of their equivalent orientations to the start.
 
     Args:
         model: The model; with velocity prediction its answer is carried to the end of the path.
@@ -66,8 +66,9 @@ def validate(
     """Scores of samples against true clusters; means over clusters.
 
     Returns:
-        ``angle`` and ``angle_before`` (degrees at s = 0.75), ``density_error`` (|ln V| by radius of gyration, volume guessed
-        from the molecule alone), ``clashing_pairs`` (per molecule, raw) and ``matched_pm`` (Å).
+        ``angle`` and ``angle_before`` (degrees at s = 0.75), ``density_error`` (|ln V| by radius of gyration,
+        volume guessed from the molecule alone), ``clashing_pairs`` (per molecule, raw) and ``matched_pm``
+        (Å).
     """
     was_training = model.training
     model.eval()

@@ -101,7 +101,8 @@ def command(
 ) -> None:
     """Make candidate clusters of a rigid molecule, as it packs in a crystal.
 
-    INPUT is a SMILES or a file (xyz, extxyz, sdf, mol, mol2, pdb, cif); each of several gets a folder of its own.
+    INPUT is a SMILES or a file (xyz, extxyz, sdf, mol, mol2, pdb, cif); each of several gets a folder of its
+    own.
 
     \b
     Example:  kflow assemble "CC(=O)Oc1ccccc1C(=O)O" --samples 10 --out aspirin

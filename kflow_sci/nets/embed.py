@@ -1,7 +1,7 @@
 """Turning scalars, atoms and molecules into vectors a network can use.
 
-The one idea: a molecule is rigid, so it is encoded once, in its own frame, where its coordinates are invariants; every
-copy then carries the same vector, and only its pose changes.
+The one idea: a molecule is rigid, so it is encoded once, in its own frame, where its coordinates are
+invariants; every copy then carries the same vector, and only its pose changes.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _SHELLS = 12
 class MoleculeTable(NamedTuple):
     """The distinct molecules of a batch, padded to the same number of atoms and beads.
 
-    Beads are the atoms that stand for the surface of the molecule in contact features: all atoms of a small molecule, a
-    well-spread subset of a large one.
+    Beads are the atoms that stand for the surface of the molecule in contact features: all atoms of a small
+    molecule, a well-spread subset of a large one.
 
     Attributes:
         element: Atomic number, 0 for padding, ``(molecules, atoms)``.
@@ -62,8 +62,8 @@ def fourier_features(s: Float[Tensor, "..."], count: int) -> Float[Tensor, "... 
 class MoleculeEncoder(nn.Module):
     """One vector per molecule from its elements and body-frame coordinates.
 
-    Atoms see their neighbours through one round of messages whose weights depend on the body-frame difference vector, so
-    the vector knows where in the frame each group sits.
+    Atoms see their neighbours through one round of messages whose weights depend on the body-frame difference
+    vector, so the vector knows where in the frame each group sits.
 
     Args:
         hidden: Width of the result.

@@ -1,9 +1,10 @@
 """Equivariant velocity net for clusters of rigid molecules.
 
-The one idea: every copy carries its own frame O = pR, in which all that it sees (where the others are, how they are
-turned, how they touch) is a plain number. A message-passing net on these invariants answers in the same frame; turning
-the answer back gives a polar vector for the translation (O u) and an axial one for the rotation (R u). So the net is
-equivariant under rotation, reflection, translation and renumbering by construction, at the price of an ordinary net.
+The one idea: every copy carries its own frame O = pR, in which all that it sees (where the others are, how
+they are turned, how they touch) is a plain number. A message-passing net on these invariants answers in the
+same frame; turning the answer back gives a polar vector for the translation (O u) and an axial one for the
+rotation (R u). So the net is equivariant under rotation, reflection, translation and renumbering by
+construction, at the price of an ordinary net.
 """
 
 from __future__ import annotations
@@ -76,8 +77,10 @@ class View(NamedTuple):
 
     Attributes:
         features: Distances, directions in both frames, relative rotation and handedness, contacts.
-        polar: Direction to the neighbour and pushes of the contact forces, frame O, ``(batch, bodies, k, vectors, 3)``.
-        axial: Turn towards the neighbour's orientation and torques of the contact forces, frame R, same shape.
+        polar: Direction to the neighbour and pushes of the contact forces, frame O, ``(batch, bodies, k,
+            vectors, 3)``.
+        axial: Turn towards the neighbour's orientation and torques of the contact forces, frame R, same
+            shape.
     """
 
     features: Float[Tensor, "batch bodies k f"]
@@ -125,7 +128,7 @@ def look(state: RigidState, table: MoleculeTable, near: Neighbours, contacts: in
 def _relative_rotation(
     state: RigidState, table: MoleculeTable, near: Neighbours
 ) -> Float[Tensor, "batch bodies k 3 3"]:
-    """``R_iᵀ R_j g`` with g the symmetry operation of the neighbour's molecule that makes the angle smallest."""
+    """``R_iᵀ R_j g``, g the symmetry operation of the neighbour's molecule that makes the angle smallest."""
     turn = state.rotation[:, :, None].transpose(-1, -2) @ take(state.rotation, near.node)
     if table.group.shape[1] == 1:
         return turn
@@ -200,7 +203,8 @@ class _Layer(nn.Module):
 class _Readout(nn.Module):
     """The answer in the body frame: a plain head, and sums over neighbours of the vectors a body sees.
 
-    The sums matter: turning towards the orientation of a neighbour is one weight here, and a hard function for a head.
+    The sums matter: turning towards the orientation of a neighbour is one weight here, and a hard function
+    for a head.
     """
 
     def __init__(self, hidden: int, edge: int) -> None:

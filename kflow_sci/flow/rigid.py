@@ -34,13 +34,25 @@ class RigidSample(NamedTuple):
 
 
 def to_chart(pose: Pose, base: Float[Tensor, "batch bodies 3 3"]) -> Float[Tensor, "batch bodies 6"]:
-    """``(c, log(R R⁰ᵀ))``; rotation vectors of length at most π."""
+    """``(c, log(R R⁰ᵀ))``; rotation vectors of length at most π.
+
+    Example:
+        >>> at_rest = Pose(torch.ones(1, 1, 3), torch.eye(3)[None, None])
+        >>> to_chart(at_rest, at_rest.rotation)
+        tensor([[[1., 1., 1., 0., 0., 0.]]])
+    """
     omega = roma.rotmat_to_rotvec(pose.rotation @ base.transpose(-1, -2))
     return torch.cat([pose.centroid, omega], dim=-1)
 
 
 def from_chart(x: Float[Tensor, "batch bodies 6"], base: Float[Tensor, "batch bodies 3 3"]) -> Pose:
-    """The pose of chart coordinates; inverse of ``to_chart``."""
+    """The pose of chart coordinates; inverse of ``to_chart``.
+
+    Example:
+        >>> half_turn = torch.tensor([[[0.0, 0.0, 0.0, 0.0, 0.0, torch.pi]]])
+        >>> from_chart(half_turn, torch.eye(3)[None, None]).rotation[0, 0].diagonal().round()
+        tensor([-1., -1.,  1.])
+    """
     return Pose(x[..., :3], roma.rotvec_to_rotmat(x[..., 3:].contiguous()) @ base)
 
 
@@ -55,6 +67,18 @@ def sample_rigid(path: Path, start: Pose, target: Pose, s: Float[Tensor, " batch
 
     Source:
         For one shell: the LERP and SLERP of AssembleFlow (Guo et al., ICLR 2025).
+
+    Example:
+        One body, one shell, halfway along 2 Å and a quarter turn about z.
+
+        >>> from kflow_sci.flow.exact import CoordinateTransform
+        >>> from kflow_sci.flow.schedule import ShellSchedule
+        >>> path = Path(CoordinateTransform(torch.zeros(1, 6, dtype=torch.long)), ShellSchedule.plain())
+        >>> start = Pose(torch.zeros(1, 1, 3), torch.eye(3)[None, None])
+        >>> target = from_chart(torch.tensor([[[2.0, 0.0, 0.0, 0.0, 0.0, torch.pi / 2]]]), start.rotation)
+        >>> sample = sample_rigid(path, start, target, torch.tensor([0.5]))
+        >>> sample.pose.centroid, sample.angular
+        (tensor([[[1., 0., 0.]]]), tensor([[[0.0000, 0.0000, 1.5708]]]))
     """
     flat: PathSample = path.sample(to_chart(start, start.rotation), to_chart(target, start.rotation), s)
     angular = dexp(flat.x[..., 3:], flat.v[..., 3:])
@@ -77,6 +101,10 @@ def dexp(theta: Float[Tensor, "... 3"], rate: Float[Tensor, "... 3"]) -> Float[T
 
     Source:
         Iserles et al., Lie-group methods, Acta Numerica 9 (2000) 215, eq. B.10.
+
+    Example:
+        >>> dexp(torch.tensor([0.0, 0.0, 1.0]), torch.tensor([0.0, 0.0, 2.0]))  # about its own axis nothing changes
+        tensor([0., 0., 2.])
     """
     _, first, second = _coefficients(theta)
     once = torch.linalg.cross(theta, rate)
@@ -88,6 +116,11 @@ def dexp_inverse(theta: Float[Tensor, "... 3"], angular: Float[Tensor, "... 3"])
 
     Source:
         Iserles et al., Acta Numerica 9 (2000) 215, eq. B.11.
+
+    Example:
+        >>> theta, rate = torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 0.0, 0.0])
+        >>> dexp_inverse(theta, dexp(theta, rate)).round(decimals=5).abs()
+        tensor([1., 0., 0.])
     """
     square, first, second = _coefficients(theta)
     # (1 − (θ/2) cot(θ/2)) / θ² written in the two regular coefficients, since (θ/2) cot(θ/2) = (sin θ/θ) / (2 first).

@@ -1,7 +1,8 @@
 """Walking the flow from start to sample.
 
-The one idea: velocities jump at the edges of windows, so the step grid always contains every edge and no step crosses
-one. The solver knows a callable and the path; no network, no data.
+The one idea: velocities jump at the edges of windows, so the step grid always contains every edge, no step crosses one,
+and a stage at the right end of a step is evaluated on its left side. The solver knows a callable and the path; no
+network, no data.
 """
 
 from __future__ import annotations
@@ -17,6 +18,28 @@ from kflow_sci.errors import ScheduleError
 from kflow_sci.flow.path import Path
 
 Field = Callable[[Tensor, Tensor], Tensor]
+# (x, s, predicted endpoint) -> the endpoint to head for; see ``flow.steer``.
+Steer = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class Tableau(NamedTuple):
+    """An explicit Runge–Kutta method: when stages are taken, from what they start, how they are averaged."""
+
+    nodes: tuple[float, ...]
+    matrix: tuple[tuple[float, ...], ...]
+    weights: tuple[float, ...]
+
+
+RUNGE_KUTTA = {
+    "euler": Tableau((0.0,), ((),), (1.0,)),
+    "midpoint": Tableau((0.0, 0.5), ((), (0.5,)), (0.0, 1.0)),
+    "heun": Tableau((0.0, 1.0), ((), (1.0,)), (0.5, 0.5)),
+    "rk4": Tableau(
+        (0.0, 0.5, 0.5, 1.0), ((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6)
+    ),
+}
+SHELL_UPDATES = ("shell", "shell_midpoint")
+METHODS = (*SHELL_UPDATES, *RUNGE_KUTTA)
 
 
 class Solution(NamedTuple):
@@ -28,16 +51,89 @@ class Solution(NamedTuple):
     states: list[Tensor]
 
 
-def _euler(field: Field, x: Tensor, s: Tensor, h: float) -> tuple[Tensor, int]:
-    return x + h * field(x, s), 1
+class Evaluation:
+    """A field at one time for the whole batch: counted, steered, and in the words that the solver needs.
+
+    Args:
+        field: ``field(x, s)`` with s of shape ``(batch,)``. If it has a method ``cost(s)``, that is the number of
+            network calls it makes at these times; else 1.
+        path: The transform and schedule.
+        given: What the field answers: ``endpoint``, ``velocity`` or ``noise``.
+        wanted: What the solver needs.
+        steer: Changes of the predicted endpoint, one after the other.
+
+    Raises:
+        ScheduleError: on a call, if the answer does not have the shape of x.
+
+    Example:
+        >>> from kflow_sci.flow.exact import coordinate_path
+        >>> path = coordinate_path([1, 1])
+        >>> evaluate = Evaluation(lambda x, s: torch.ones_like(x), path, "endpoint", "velocity")
+        >>> evaluate(torch.zeros(1, 2), 0.5), evaluate.calls
+        (tensor([[0., 2.]]), 1)
+    """
+
+    def __init__(
+        self, field: Field, path: Path, given: str, wanted: str, steer: Sequence[Steer] = ()
+    ) -> None:
+        self.field, self.path, self.given, self.wanted, self.steer = field, path, given, wanted, tuple(steer)
+        self.calls = 0
+
+    def __call__(self, x: Float[Tensor, "batch ..."], time: float) -> Float[Tensor, "batch ..."]:
+        s = torch.full((len(x),), time, dtype=x.dtype, device=x.device)
+        answer = self.field(x, s)
+        cost = getattr(self.field, "cost", None)
+        self.calls += 1 if cost is None else int(cost(s))
+        if answer.shape != x.shape:
+            raise ScheduleError(
+                f"the field answers {tuple(answer.shape)} to x of shape {tuple(x.shape)}: make the shapes equal"
+            )
+        now = self.given
+        if self.steer:
+            answer, now = self.path.convert(answer, x, s, given=now, wanted="endpoint"), "endpoint"
+            for change in self.steer:
+                answer = change(x, s, answer)
+        return self.path.convert(answer, x, s, given=now, wanted=self.wanted)
 
 
-def _midpoint(field: Field, x: Tensor, s: Tensor, h: float) -> tuple[Tensor, int]:
-    half = x + 0.5 * h * field(x, s)
-    return x + h * field(half, s + 0.5 * h), 2
+def left_of(high: float, low: float, dtype: torch.dtype) -> float:
+    """A time just before an edge, on the side of a step [low, high].
+
+    Not the neighbouring number: an endpoint that is right to rounding gives a velocity divided by the time left, so the
+    square root of the precision is the best compromise.
+
+    Example:
+        >>> 0.499 < left_of(0.5, 0.0, torch.float32) < 0.5
+        True
+    """
+    eps = torch.finfo(dtype).eps
+    return high - max(eps**0.5 * (high - low), 2.0 * eps)
 
 
-STEPPERS = {"euler": _euler, "midpoint": _midpoint}
+def runge_kutta(
+    evaluate: Callable[[Tensor, float], Tensor],
+    x: Tensor,
+    now: float,
+    then: float,
+    latest: float,
+    method: str,
+) -> Tensor:
+    """One step from now to then (which may be earlier); no stage is taken after ``latest``.
+
+    Example:
+        >>> runge_kutta(lambda x, t: x, torch.ones(1), 0.0, 0.1, 0.1, "rk4")  # e^0.1 = 1.10517
+        tensor([1.1052])
+    """
+    tableau, h = RUNGE_KUTTA[method], then - now
+    slopes: list[Tensor] = []
+    for node, row in zip(tableau.nodes, tableau.matrix, strict=True):
+        stage = x
+        for weight, slope in zip(row, slopes, strict=True):
+            stage = stage + (h * weight) * slope if weight else stage
+        slopes.append(evaluate(stage, min(now + node * h, latest)))
+    for weight, slope in zip(tableau.weights, slopes, strict=True):
+        x = x + (h * weight) * slope if weight else x
+    return x
 
 
 def solve(
@@ -47,35 +143,68 @@ def solve(
     steps: Sequence[int],
     *,
     method: str = "shell",
+    prediction: str | None = None,
+    steer: Sequence[Steer] = (),
+    backward: bool = False,
     keep: bool = False,
 ) -> Solution:
     """Integrate from s = 0 to s = 1.
 
+    ``shell`` is the exact shell update, first order in how fast the predicted endpoint changes, one call per step;
+    ``shell_midpoint`` takes the endpoint in the middle of the step, second order, two calls. ``euler``, ``midpoint``,
+    ``heun`` and ``rk4`` follow the velocity with 1, 2, 2 and 4 calls.
+
     Args:
-        field: ``field(x, s)`` with s of shape ``(batch,)``. For ``shell`` it returns the predicted endpoint x̂₁, for all
-            other methods the velocity.
-        x0: Start.
+        field: ``field(x, s)`` with s of shape ``(batch,)``; its answer is what ``prediction`` says.
+        x0: Start (with ``backward`` the sample at s = 1).
         path: The transform and schedule that the field was trained with.
-        steps: Steps per shell, one number or one per shell; see ``ShellSchedule.grid``.
-        method: ``shell`` (exact shell update), ``euler``, ``midpoint``.
+        steps: Steps per shell, one number or one per shell; see ``ShellSchedule.grid`` and ``spend``.
+        method: One of ``METHODS``.
+        prediction: What the field answers; None for ``endpoint`` with a shell update and ``velocity`` else.
+        steer: What is done to the predicted endpoint before it is used; see ``flow.steer``.
+        backward: Walk from s = 1 to s = 0 instead: the noise that a sample comes from. For Runge–Kutta methods.
         keep: Return the state at every grid time.
 
     Raises:
-        ScheduleError: unknown method, or steps that do not fit the schedule.
+        ScheduleError: unknown method, steps that do not fit the schedule, or a shell update asked to run backward.
+
+    Example:
+        >>> from kflow_sci.flow.exact import coordinate_path
+        >>> path = coordinate_path([1, 2])
+        >>> solution = solve(lambda x, s: torch.full_like(x, 3.0), torch.zeros(1, 3), path, [2])
+        >>> solution.x, solution.calls
+        (tensor([[3., 3., 3.]]), 4)
     """
-    if method != "shell" and method not in STEPPERS:
-        raise ScheduleError(f"solver '{method}' is unknown: choose shell, {', '.join(STEPPERS)}")
+    if method not in METHODS:
+        raise ScheduleError(f"solver '{method}' is unknown: choose {', '.join(METHODS)}")
+    by_shell = method in SHELL_UPDATES
+    if backward and by_shell:
+        raise ScheduleError(
+            f"solver '{method}' cannot run backward, a finished shell has forgotten its noise: choose rk4"
+        )
+    wanted = "endpoint" if by_shell else "velocity"
+    evaluate = Evaluation(field, path, prediction or wanted, wanted, steer)
     times = path.schedule.grid(steps)
-    x, calls = x0, 0
+    times = times.flip(0) if backward else times
+    edges = set(path.schedule.edges)
+    x = x0
     states = [x0] if keep else []
     for now, then in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
-        s = torch.full((len(x0),), now, dtype=x0.dtype, device=x0.device)
-        if method == "shell":
-            x = path.step(x, field(x, s), s, torch.full_like(s, then))
-            calls += 1
+        if by_shell:
+            x = _shell_step(evaluate, path, x, now, then, method)
         else:
-            x, used = STEPPERS[method](field, x, s, then - now)
-            calls += used
+            low, high = min(now, then), max(now, then)
+            latest = left_of(high, low, x.dtype) if high in edges else high
+            x = runge_kutta(evaluate, x, now, then, latest, method)
         if keep:
             states.append(x)
-    return Solution(x, calls, times, states)
+    return Solution(x, evaluate.calls, times, states)
+
+
+def _shell_step(evaluate: Evaluation, path: Path, x: Tensor, now: float, then: float, method: str) -> Tensor:
+    s, end = (torch.full((len(x),), t, dtype=x.dtype, device=x.device) for t in (now, then))
+    endpoint = evaluate(x, now)
+    if method == "shell_midpoint":
+        half = 0.5 * (now + then)
+        endpoint = evaluate(path.step(x, endpoint, s, torch.full_like(s, half)), half)
+    return path.step(x, endpoint, s, end)

@@ -27,7 +27,7 @@ from kflow_sci.flow.solve import Solution, solve
 from kflow_sci.nets.rigid import RigidNet, RigidState
 from kflow_sci.transforms.base import NodeTransform
 from kflow_sci.transforms.graph import GraphSpectralTransform
-from kflow_sci.transforms.pca import PCATransform
+from kflow_sci.transforms.node_pca import NodePCATransform
 
 TRANSFORMS = ("graph", "pca")
 
@@ -110,7 +110,7 @@ class ClusterModel(nn.Module):
 
     def set_pca(self, samples: Float[Tensor, "samples copies 3"]) -> None:
         """Fit the PCA basis of a number of copies to samples ordered by distance from the centre."""
-        basis, values = PCATransform.fit(samples)
+        basis, values = NodePCATransform.fit(samples)
         self._register_pca(len(values), basis, values)
 
     def _register_pca(self, copies: int, basis: Tensor, values: Tensor) -> None:
@@ -145,7 +145,7 @@ class ClusterModel(nn.Module):
             )
         basis, values = getattr(self, f"pca_basis_{copies}"), getattr(self, f"pca_values_{copies}")
         order = (start - start.mean(1, keepdim=True)).square().sum(-1).argsort(1)
-        return PCATransform(basis.to(start.dtype), values.to(start.dtype), self.schedule.n_shells, order)
+        return NodePCATransform(basis.to(start.dtype), values.to(start.dtype), self.schedule.n_shells, order)
 
     # -- training ----------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from kflow_sci.testing import assert_isometry, assert_shell_projectors, relative
 from kflow_sci.transforms.base import NodeTransform
 from kflow_sci.transforms.shells import shells_by_count
 from kflow_sci.transforms.graph import GraphSpectralTransform
-from kflow_sci.transforms.pca import PCATransform, node_second_moment
+from kflow_sci.transforms.node_pca import NodePCATransform, node_second_moment
 
 CUBE = torch.tensor([[x, y, z] for x in (-1.0, 1) for y in (-1.0, 1) for z in (-1.0, 1)], dtype=torch.float64)
 OCTAHEDRON = torch.cat([torch.eye(3, dtype=torch.float64), -torch.eye(3, dtype=torch.float64)])
@@ -148,19 +148,19 @@ def test_pca_finds_the_modes_of_a_known_covariance() -> None:
     modes = torch.linalg.qr(torch.randn(5, 5, generator=generator, dtype=torch.float64)).Q
     scale = torch.tensor([5.0, 3.0, 2.0, 1.0, 0.1], dtype=torch.float64)
     samples = modes @ (scale[:, None] * torch.randn(20_000, 5, 3, generator=generator, dtype=torch.float64))
-    basis, values = PCATransform.fit(samples)
+    basis, values = NodePCATransform.fit(samples)
     assert torch.allclose(values.sqrt(), scale, rtol=0.03)
     assert torch.allclose((basis.T @ modes).abs().diagonal(), torch.ones(5, dtype=torch.float64), atol=2e-3)
 
 
 def test_pca_is_an_isometry_and_follows_the_order_of_each_sample() -> None:
-    basis, values = PCATransform.fit(cloud(50, 6))
+    basis, values = NodePCATransform.fit(cloud(50, 6))
     order = torch.stack([torch.randperm(6, generator=torch.Generator().manual_seed(i)) for i in range(3)])
-    transform = PCATransform(basis, values, 3, order)
+    transform = NodePCATransform(basis, values, 3, order)
     x = cloud(3, 6)
     assert_isometry(transform, x)
     assert_shell_projectors(transform, x)
-    straight = PCATransform(basis, values, 3, torch.arange(6).expand(3, -1))
+    straight = NodePCATransform(basis, values, 3, torch.arange(6).expand(3, -1))
     w = torch.tensor([[1.0, 0.5, 0.0]] * 3, dtype=torch.float64)
     rows = torch.arange(3)[:, None]
     assert relative_error(transform.filter(x, w)[rows, order], straight.filter(x[rows, order], w)) < 1e-12
@@ -196,6 +196,6 @@ def test_wrong_number_of_filter_weights_is_refused() -> None:
 
 def test_a_basis_that_is_not_orthonormal_is_refused() -> None:
     with pytest.raises(TransformError, match=r"B Bᵀ"):
-        PCATransform(2.0 * torch.eye(4), torch.ones(4), 2, torch.arange(4)[None])
+        NodePCATransform(2.0 * torch.eye(4), torch.ones(4), 2, torch.arange(4)[None])
     with pytest.raises(TransformError, match="do not fit"):
         NodeTransform(torch.eye(4)[None], torch.zeros(1, 3, dtype=torch.long), 1, torch.zeros(1, 3))

@@ -7,7 +7,6 @@ The one idea: T is a linear isometry whose coefficients carry a shell index 0 â€
 from __future__ import annotations
 
 import copy
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Self
@@ -266,10 +265,6 @@ class GridTransform(KTransform):
             raise TransformError(
                 f"data are on {x.device}, the transform on {self.shell_of.device}: use transform.to(x.device)"
             )
-
-    def _flat(self, x: Tensor) -> Tensor:
-        """Batch, then all that a sample holds, the transformed axes as one: ``(batch, channels, size)``."""
-        return x.reshape(len(x), -1, math.prod(self.shape))
 
 
 class NodeTransform(KTransform):

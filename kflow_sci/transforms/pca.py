@@ -177,7 +177,7 @@ class PCATransform(GridTransform):
         """
         tensors, header = load_checkpoint(path, device=device)
         if header.get("kind") != _KIND:
-            raise TransformError(
+            raise CheckpointError(
                 f"{path} holds '{header.get('kind', 'a model')}', not a {_KIND}: give another file"
             )
         return cls(

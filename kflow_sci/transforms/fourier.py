@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kflow_sci.errors import TransformError
-from kflow_sci.transforms.base import GridTransform, check_shape
+from kflow_sci.transforms.grid import GridTransform, check_shape
 from kflow_sci.transforms.shells import check_edges, shells_by_energy
 
 Shells = str | int | Sequence[float]

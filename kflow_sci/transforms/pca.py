@@ -23,7 +23,8 @@ from torch import Tensor
 
 from kflow_sci.checkpoint import load_checkpoint, save_checkpoint
 from kflow_sci.errors import CheckpointError, TransformError
-from kflow_sci.transforms.base import GridTransform, KTransform
+from kflow_sci.transforms.base import KTransform
+from kflow_sci.transforms.grid import GridTransform
 from kflow_sci.transforms.moments import IncrementalModes, ModeFit, SecondMoment
 from kflow_sci.transforms.shells import shells_by_count, shells_by_energy
 

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from kflow_sci.errors import TransformError
-from kflow_sci.transforms.base import GridTransform, check_shape
+from kflow_sci.transforms.grid import GridTransform, check_shape
 
 # Tabulated filters are orthogonal to about 1e-12; beyond this a bank is only nearly so (dmey: 3e-3).
 _ORTHOGONAL = 1e-8

@@ -17,7 +17,8 @@ from torch import Tensor
 from kflow_sci.errors import ScheduleError
 from kflow_sci.flow.path import Path
 from kflow_sci.flow.schedule import ShellSchedule
-from kflow_sci.transforms.base import GridTransform, KTransform
+from kflow_sci.transforms.base import KTransform
+from kflow_sci.transforms.grid import GridTransform
 
 
 class CoordinateTransform(GridTransform):

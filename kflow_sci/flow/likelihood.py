@@ -70,10 +70,10 @@ def exact_divergence(
     total, gradients = torch.zeros(len(x), dtype=x.dtype, device=x.device), 0
     if not v.requires_grad:
         return total, 0
-    coefficients = path.transform.forward(x.detach())
-    for i in range(coefficients[0].numel()):
-        unit = torch.zeros_like(coefficients)
-        unit.flatten(1)[:, i] = 1.0
+    shape = path.transform.forward(x.detach()).shape
+    for i in range(math.prod(shape[1:])):
+        unit = torch.zeros(shape, dtype=x.dtype, device=x.device)
+        unit.view(len(x), -1)[:, i] = 1.0
         direction = path.transform.filter(path.transform.inverse(unit), shells)
         if float(direction.abs().max()) < 1e-6:  # a shell at rest in every sample
             continue

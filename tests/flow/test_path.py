@@ -1,24 +1,24 @@
-"""The interpolant on R^n and on SE(3)^M, couplings and the solver."""
+"""The interpolant on R^n and on SE(3)^M, and what may be predicted along it."""
 
 from __future__ import annotations
 
 import itertools
 import math
 
-import numpy as np
 import pytest
 import roma
 import torch
 
 from kflow_sci.errors import ScheduleError
-from kflow_sci.flow.coupling import assign, couple, kabsch, nearest_equivalent
-from kflow_sci.flow.objective import shell_weights
+from kflow_sci.flow.exact import CoordinateTransform
 from kflow_sci.flow.path import Path
 from kflow_sci.flow.rigid import Pose, dexp, dexp_inverse, from_chart, sample_rigid, to_chart
-from kflow_sci.flow.schedule import ShellSchedule
-from kflow_sci.flow.solve import solve
+from kflow_sci.flow.schedule import RAMPS, ShellSchedule
 from kflow_sci.testing import relative_error
+from kflow_sci.transforms.base import KTransform
+from kflow_sci.transforms.fourier import FourierTransform
 from kflow_sci.transforms.graph import GraphSpectralTransform
+from kflow_sci.transforms.wavelet import WaveletTransform
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -31,7 +31,10 @@ def make_path(start: torch.Tensor, n_shells: int = 3, overlap: float = 0.5, mu: 
 
 
 def poses(batch: int, bodies: int, seed: int) -> Pose:
-    return Pose(random(batch, bodies, 3, seed=seed), roma.rotvec_to_rotmat(1.2 * random(batch, bodies, 3, seed=seed + 100)))
+    return Pose(
+        random(batch, bodies, 3, seed=seed),
+        roma.rotvec_to_rotmat(1.2 * random(batch, bodies, 3, seed=seed + 100)),
+    )
 
 
 @pytest.mark.parametrize("mu", ["linear", "smoothstep"])
@@ -75,6 +78,59 @@ def test_velocity_of_the_true_endpoint_is_the_path_velocity() -> None:
     assert relative_error(path.velocity_from_endpoint(point.x, x1, s), point.v) < 1e-12
 
 
+@pytest.mark.parametrize("overlap", [0.0, 0.4, 1.0])
+def test_passed_shells_are_data_and_future_shells_start_to_the_last_bit(overlap: float) -> None:
+    # The identity as transform leaves nothing to round, so equality is exact.
+    schedule = ShellSchedule.equal(3, overlap)
+    shell_of = torch.tensor([[0, 2, 1], [1, 0, 2]])
+    x0, x1 = random(40, 2, 3, seed=1), random(40, 2, 3, seed=2)
+    s = torch.linspace(0, 1, 40, dtype=torch.float64)
+    x = Path(CoordinateTransform(shell_of), schedule).sample(x0, x1, s).x
+    alpha = schedule.progress(s)[0][:, shell_of]
+    assert torch.equal(x[alpha == 1], x1[alpha == 1]) and torch.equal(x[alpha == 0], x0[alpha == 0])
+    assert int((alpha == 1).sum()) > 0 and int((alpha == 0).sum()) > 0
+
+
+@pytest.mark.parametrize("transform", [FourierTransform((8, 8), 3), WaveletTransform((8, 8), "db2", 2)])
+def test_passed_shells_keep_all_digits_that_the_transform_keeps(transform: KTransform) -> None:
+    x0, x1 = random(1, 8, 8, seed=1), random(1, 8, 8, seed=2)
+    path = Path(transform, ShellSchedule.equal(3))
+    x = path.sample(x0, x1, torch.tensor([0.5], dtype=torch.float64)).x
+    lost = float((transform.inverse(transform.forward(x1)) - x1).abs().max())
+    assert float((transform.project(x, 0) - transform.project(x1, 0)).abs().max()) <= 4 * lost + 4e-16
+    assert float((transform.project(x, 2) - transform.project(x0, 2)).abs().max()) <= 4 * lost + 4e-16
+
+
+@pytest.mark.parametrize("mu", RAMPS)
+@pytest.mark.parametrize("overlap", [0.0, 0.4, 1.0])
+def test_any_of_endpoint_velocity_and_noise_gives_the_others(mu: str, overlap: float) -> None:
+    x0, x1 = random(3, 9, 3, seed=1), random(3, 9, 3, seed=2)
+    path = make_path(x0, overlap=overlap, mu=mu)
+    s = torch.tensor([0.15, 0.55, 0.9], dtype=torch.float64)
+    x, v, _ = path.sample(x0, x1, s)
+    moves = path.schedule.moving(s).double()
+    truth = {"endpoint": x1, "velocity": v, "noise": x0}
+    for given, wanted in itertools.product(truth, truth):
+        found = path.convert(truth[given], x, s, given=given, wanted=wanted)
+        error = path.transform.filter(found - truth[wanted], moves)
+        assert float(error.abs().max()) < 1e-12, (given, wanted)
+
+
+def test_a_shell_at_rest_tells_what_it_can() -> None:
+    path = Path(CoordinateTransform(torch.tensor([0, 1, 2])), ShellSchedule.equal(3))
+    x0, x1 = random(1, 3, seed=1), random(1, 3, seed=2)
+    s = torch.tensor([0.5], dtype=torch.float64)
+    x, v, _ = path.sample(x0, x1, s)
+    # Shell 0 is finished: x is the endpoint, the noise is forgotten. Shell 2 is unreached: x is the noise.
+    endpoint = path.convert(v, x, s, given="velocity", wanted="endpoint")
+    noise = path.convert(v, x, s, given="velocity", wanted="noise")
+    assert torch.allclose(endpoint[0, :2], x1[0, :2]) and endpoint[0, 2] == x[0, 2]
+    assert torch.allclose(noise[0, 1:], x0[0, 1:]) and noise[0, 0] == x[0, 0]
+    for given, value in (("endpoint", x1), ("noise", x0)):
+        moved = path.convert(value, x, s, given=given, wanted="velocity")
+        assert moved[0, 0] == moved[0, 2] == 0
+
+
 def test_exact_shell_update_follows_the_path_with_any_step() -> None:
     x0, x1 = random(1, 9, 3, seed=1), random(1, 9, 3, seed=2)
     path = make_path(x0, overlap=0.5, mu="smoothstep")
@@ -85,41 +141,19 @@ def test_exact_shell_update_follows_the_path_with_any_step() -> None:
         assert relative_error(x, path.sample(x0, x1, then).x) < 1e-13
 
 
-@pytest.mark.parametrize("method", ["shell", "euler", "midpoint"])
-def test_solver_with_the_exact_field_ends_at_the_target(method: str) -> None:
-    x0, x1 = random(2, 9, 3, seed=1), random(2, 9, 3, seed=2)
-    path = make_path(x0, overlap=0.0)
-
-    def field(x: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
-        return x1 if method == "shell" else path.sample(x0, x1, s).v
-
-    solution = solve(field, x0, path, [2], method=method, keep=True)
-    # Velocities are constant between edges (linear ramp), so even Euler is exact on an edge-aligned grid.
-    assert relative_error(solution.x, x1) < 1e-12
-    assert solution.calls == (12 if method == "midpoint" else 6)
-    assert len(solution.states) == len(solution.times) == 7
-
-
-@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("midpoint", 2)])
-def test_order_of_convergence_across_edges(method: str, order: int) -> None:
-    # dx/ds = S(α′) x on each shell has the solution x_j(1) = x_j(0) e^{α_j(1)} = e x_j(0), whatever the windows.
-    x0 = random(1, 9, 3, seed=1)
-    path = make_path(x0, overlap=0.4)
-
-    def field(x: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
-        return path.transform.filter(x, path.schedule.progress(s)[1])
-
-    errors = [float((solve(field, x0, path, [n], method=method).x - math.e * x0).abs().max()) for n in (10, 20, 40)]
-    slope = np.polyfit(np.log([10, 20, 40]), np.log(errors), 1)[0]
-    assert -slope == pytest.approx(order, abs=0.15)
-
-
-def test_path_of_wrong_shell_number_and_unknown_solver_are_refused() -> None:
-    transform = GraphSpectralTransform.from_points(random(1, 5, 3), 2)
+def test_what_does_not_fit_the_path_is_refused() -> None:
+    transform = GraphSpectralTransform.from_points(random(2, 5, 3), 2)
     with pytest.raises(ScheduleError, match="make them equal"):
         Path(transform, ShellSchedule.equal(3))
-    with pytest.raises(ScheduleError, match="choose shell"):
-        solve(lambda x, s: x, random(1, 5, 3), Path(transform, ShellSchedule.equal(2)), [1], method="rk9")
+    path, x, s = Path(transform, ShellSchedule.equal(2)), random(2, 5, 3), torch.tensor([0.5, 0.5]).double()
+    with pytest.raises(ScheduleError, match="equal shapes"):
+        path.sample(x, x[:, :4], s)
+    with pytest.raises(ScheduleError, match="one time per sample"):
+        path.sample(x, x, s[:1])
+    with pytest.raises(ScheduleError, match=r"\[0, 1\]"):
+        path.sample(x, x, s + 1)
+    with pytest.raises(ScheduleError, match="choose endpoint"):
+        path.convert(x, x, s, given="score", wanted="noise")
 
 
 # -- rigid bodies ----------------------------------------------------------------------------------------------------
@@ -141,7 +175,9 @@ def test_one_shell_is_lerp_and_slerp() -> None:
     path = make_path(start.centroid, 1, 1.0)
     pose = sample_rigid(path, start, target, torch.tensor([0.3], dtype=torch.float64)).pose
     q0, q1 = roma.rotmat_to_unitquat(start.rotation), roma.rotmat_to_unitquat(target.rotation)
-    slerp = roma.unitquat_to_rotmat(roma.utils.unitquat_slerp(q0, q1, torch.tensor(0.3, dtype=torch.float64), shortest_arc=True))
+    slerp = roma.unitquat_to_rotmat(
+        roma.utils.unitquat_slerp(q0, q1, torch.tensor(0.3, dtype=torch.float64), shortest_arc=True)
+    )
     assert relative_error(pose.rotation, slerp) < 1e-9
     assert relative_error(pose.centroid, 0.7 * start.centroid + 0.3 * target.centroid) < 1e-13
 
@@ -179,68 +215,14 @@ def test_chart_round_trip_and_dexp_inverse() -> None:
     back = from_chart(to_chart(pose, base), base)
     assert relative_error(back.rotation, pose.rotation) < 1e-12
     theta, rate = random(500, 3, seed=5), random(500, 3, seed=6)
-    theta = theta / theta.norm(dim=-1, keepdim=True) * torch.linspace(0, math.pi, 500, dtype=torch.float64)[:, None]
+    theta = (
+        theta
+        / theta.norm(dim=-1, keepdim=True)
+        * torch.linspace(0, math.pi, 500, dtype=torch.float64)[:, None]
+    )
     assert relative_error(dexp_inverse(theta, dexp(theta, rate)), rate) < 1e-8
 
 
 def test_dexp_about_a_fixed_axis_is_the_identity() -> None:
     theta = torch.tensor([[0.0, 0.0, 2.0]], dtype=torch.float64)
     assert torch.allclose(dexp(theta, 3 * theta), 3 * theta)
-
-
-# -- coupling --------------------------------------------------------------------------------------------------------
-
-
-def test_assignment_is_optimal_by_enumeration_within_labels() -> None:
-    start, target = random(1, 5, 3, seed=1), random(1, 5, 3, seed=2)
-    label = torch.tensor([[1, 1, 2, 2, 2]])
-    node = assign(start, target, label, label)[0].tolist()
-    cost = (start[0][:, None] - target[0][None]).square().sum(-1)
-    allowed = [p for p in itertools.permutations(range(5)) if {p[0], p[1]} == {0, 1}]
-    best = min(allowed, key=lambda p: sum(float(cost[i, p[i]]) for i in range(5)))
-    assert tuple(node) == best
-
-
-def test_coupling_undoes_renumbering_and_rotation_of_the_start() -> None:
-    # A target that is nearly the start, turned by 15° and renumbered: assignment and alignment find it back.
-    start = 3.0 * random(1, 12, 3, seed=1)
-    start = start - start.mean(1, keepdim=True)
-    q = roma.rotvec_to_rotmat(torch.tensor([[0.0, 0.0, math.radians(15)]], dtype=torch.float64))
-    order = torch.randperm(12, generator=torch.Generator().manual_seed(4))
-    target = (start @ q.transpose(1, 2))[:, order]
-    label = torch.ones(1, 12, dtype=torch.long)
-    mask = torch.ones(1, 12, dtype=torch.bool)
-    found = couple(start, target, label, label, mask, torch.eye(3, dtype=torch.float64)[None], rounds=4)
-    paired = target.gather(1, found.node[..., None].expand(-1, -1, 3)) @ found.turn.transpose(1, 2)
-    assert relative_error(paired, start) < 1e-9
-
-
-def test_kabsch_is_proper_even_for_mirror_images() -> None:
-    x = random(1, 6, 3, seed=1)
-    turn = kabsch(-x, x, torch.ones(1, 6, dtype=torch.bool))
-    assert float(torch.linalg.det(turn)) == pytest.approx(1.0)
-
-
-def test_nearest_equivalent_of_a_two_fold_axis_by_hand() -> None:
-    two_fold = torch.stack([torch.eye(3), torch.diag(torch.tensor([-1.0, -1.0, 1.0]))]).double()
-    reference = torch.eye(3, dtype=torch.float64)[None, None]
-    near_pi = roma.rotvec_to_rotmat(torch.tensor([[[0.0, 0.0, math.pi - 0.1]]], dtype=torch.float64))
-    found = nearest_equivalent(near_pi, reference, two_fold[None, None])
-    assert roma.rotmat_to_rotvec(found).norm() == pytest.approx(0.1)
-
-
-def test_loss_weights_by_hand() -> None:
-    schedule = ShellSchedule((0.25, 0.75))
-    s = torch.tensor([0.1, 0.5], dtype=torch.float64)
-    assert shell_weights(schedule, s, "uniform").tolist() == [[1, 1], [1, 1]]
-    assert shell_weights(schedule, s, "open").tolist() == [[1, 1], [0, 1]]
-    assert shell_weights(schedule, s, "balanced").tolist() == [[4, 1], [0, 1]]
-    with pytest.raises(ScheduleError, match="choose uniform"):
-        shell_weights(schedule, s, "heavy")
-
-
-def test_balanced_weights_give_every_shell_the_same_expectation() -> None:
-    schedule = ShellSchedule.equal(4, overlap=0.3)
-    s = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
-    mean = shell_weights(schedule, s, "balanced").mean(0)
-    assert torch.allclose(mean, torch.ones(4, dtype=torch.float64), atol=1e-4)

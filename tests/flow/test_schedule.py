@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
@@ -56,7 +58,9 @@ def test_rate_is_the_time_derivative_of_progress(mu: str) -> None:
 
 
 def test_smoothstep_starts_and_ends_at_rest() -> None:
-    _, rate = ShellSchedule.equal(2, mu="smoothstep").progress(torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64))
+    _, rate = ShellSchedule.equal(2, mu="smoothstep").progress(
+        torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
+    )
     assert rate.abs().max() == 0
 
 
@@ -70,7 +74,9 @@ def test_smoothstep_starts_and_ends_at_rest() -> None:
         (ShellSchedule.equal(5, overlap=0.2), [2]),
     ],
 )
-def test_grid_contains_every_edge_and_spends_the_steps_asked(schedule: ShellSchedule, steps: list[int]) -> None:
+def test_grid_contains_every_edge_and_spends_the_steps_asked(
+    schedule: ShellSchedule, steps: list[int]
+) -> None:
     grid = schedule.grid(steps)
     total = sum(steps) if len(steps) > 1 else steps[0] * schedule.n_shells
     assert len(grid) == total + 1
@@ -91,6 +97,58 @@ def test_one_step_per_shell_still_never_straddles_an_edge() -> None:
     assert len(grid) == len(schedule.edges)
 
 
+def test_widths_by_energy_and_dimension_by_hand() -> None:
+    assert ShellSchedule.by_energy([8.0, 1.0, 1.0]).widths == pytest.approx((0.8, 0.1, 0.1))
+    assert ShellSchedule.by_energy([16.0, 1.0], power=0.5).widths == pytest.approx((0.8, 0.2))
+    assert ShellSchedule.by_energy(torch.tensor([16.0, 1.0]), power=0.0).widths == (0.5, 0.5)
+    assert ShellSchedule.by_dimension([1, 3], power=1.0).widths == (0.25, 0.75)
+    assert ShellSchedule.by_dimension([1, 4], 0.3, "cosine", power=0.5) == ShellSchedule(
+        (1, 2), 0.3, "cosine"
+    )
+
+
+def test_scale_counts_the_shells_that_are_passed() -> None:
+    strict = ShellSchedule((0.5, 0.25, 0.25))
+    assert strict.scale(torch.tensor([0.0, 0.25, 0.5, 0.625, 1.0])).tolist() == [0.0, 0.5, 1.0, 1.5, 3.0]
+    plain = ShellSchedule.equal(4, overlap=1.0)
+    assert plain.scale(torch.tensor([0.25])).tolist() == [1.0]
+
+
+@pytest.mark.parametrize("mu", RAMPS)
+@pytest.mark.parametrize("overlap", [0.0, 0.3, 1.0])
+def test_time_is_the_inverse_of_scale(mu: str, overlap: float) -> None:
+    schedule = ShellSchedule((0.2, 0.5, 0.3), overlap, mu)
+    k = torch.linspace(0, 3, 301, dtype=torch.float64)
+    s = schedule.time(k)
+    assert torch.allclose(schedule.scale(s), k, atol=1e-12)
+    assert bool((s.diff() > 0).all())
+    edges = torch.tensor(schedule.edges, dtype=torch.float64)
+    assert torch.equal(schedule.time(schedule.scale(edges)), edges)
+
+
+def test_edges_split_by_rounding_are_one_edge() -> None:
+    # Windows of 4 shells with overlap 1/5 meet in pairs (a_{j+2} = b_j), but not to the last bit in floating point.
+    for n, overlap in ((4, 0.2), (5, 1 / 6), (7, 0.3), (9, 0.1)):
+        schedule = ShellSchedule.equal(n, overlap)
+        assert set(sum(schedule.windows, ())) | {0.0, 1.0} == set(schedule.edges)
+        assert min(b - a for a, b in itertools.pairwise(schedule.edges)) > 1e-6
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.4])
+def test_moving_shells_are_those_with_a_rate(overlap: float) -> None:
+    schedule = ShellSchedule((0.2, 0.5, 0.3), overlap)
+    s = torch.linspace(0, 1, 101, dtype=torch.float64)
+    assert torch.equal(schedule.moving(s), schedule.progress(s)[1] > 0)
+
+
+def test_steps_are_dealt_by_share() -> None:
+    schedule = ShellSchedule.equal(3)
+    assert schedule.spend(9) == (3, 3, 3)
+    assert schedule.spend(10, [100.0, 1.0, 1.0]) == (8, 1, 1)
+    assert schedule.spend(3, [1.0, 0.0, 0.0]) == (1, 1, 1)
+    assert len(schedule.grid(schedule.spend(16, [3.0, 2.0, 1.0]))) == 17
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -103,6 +161,17 @@ def test_one_step_per_shell_still_never_straddles_an_edge() -> None:
         (lambda: ShellSchedule.equal(2).progress(torch.tensor([float("nan")])), r"\[0, 1\]"),
         (lambda: ShellSchedule.equal(3).grid([1, 2]), "expected 3"),
         (lambda: ShellSchedule.equal(3).grid([0]), ">= 1"),
+        (lambda: ShellSchedule((1.0, 1e-8)), "shell 1 has 1.0e-08 of flow time"),
+        (lambda: ShellSchedule.by_energy([1.0, 0.0]), "join an empty shell"),
+        (lambda: ShellSchedule.by_energy([1.0, float("inf")]), "each must be > 0"),
+        (lambda: ShellSchedule.by_dimension([3, 0]), "join an empty shell"),
+        (lambda: ShellSchedule.equal(2).progress(torch.tensor([[0.5]])), "one float per sample"),
+        (lambda: ShellSchedule.equal(2).progress(torch.tensor([1])), "one float per sample"),
+        (lambda: ShellSchedule.equal(2).time(torch.tensor([2.5])), r"\[0, 2\]"),
+        (lambda: ShellSchedule.equal(2).time(torch.tensor([float("nan")])), r"\[0, 2\]"),
+        (lambda: ShellSchedule.equal(2).spend(1), "at least one step"),
+        (lambda: ShellSchedule.equal(2).spend(4, [1.0]), "expected 2"),
+        (lambda: ShellSchedule.equal(2).spend(4, [0.0, 0.0]), "not all 0"),
     ],
 )
 def test_bad_settings_are_refused(make, words: str) -> None:  # type: ignore[no-untyped-def]

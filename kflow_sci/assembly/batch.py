@@ -15,15 +15,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from kflow_sci.assembly.bonds import bonded_pairs
 from kflow_sci.assembly.cluster import Cluster
-from kflow_sci.assembly.elements import BONDI_RADIUS, COVALENT_RADIUS, ELECTRONEGATIVITY
+from kflow_sci.assembly.elements import BONDI_RADIUS, ELECTRONEGATIVITY
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.errors import ClusterError
 from kflow_sci.flow.rigid import Pose
 from kflow_sci.nets.embed import MoleculeTable
 
 MAX_BEADS = 14
-_UNKNOWN_RADIUS = 2.0
+_UNKNOWN_RADIUS = 2.0  # Å; what weights were trained with for the elements that Bondi lacks (Li, Be)
 
 
 class ClusterBatch(NamedTuple):
@@ -53,10 +54,9 @@ def bond_dipole_charges(molecule: Molecule) -> Float[np.ndarray, " n"]:
 
     They only tell the network which parts of a surface attract each other; no energy is computed from them.
     """
-    z, x = molecule.numbers, molecule.positions
-    distance = np.linalg.norm(x[:, None] - x[None], axis=-1)
-    bonded = distance < 1.25 * (COVALENT_RADIUS[z][:, None] + COVALENT_RADIUS[z][None])
-    np.fill_diagonal(bonded, False)
+    z, (i, j) = molecule.numbers, bonded_pairs(molecule).T
+    bonded = np.zeros((len(z), len(z)), dtype=bool)
+    bonded[i, j] = bonded[j, i] = True
     pull = ELECTRONEGATIVITY[z][None] - ELECTRONEGATIVITY[z][:, None]
     return 0.25 * (pull * bonded).sum(1)
 

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_matrix
 
-from kflow_sci.assembly.contacts import bonded_pairs
+from kflow_sci.assembly.bonds import bonded_pairs
 from kflow_sci.assembly.elements import COVALENT_RADIUS, NUMBER_OF
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.errors import MoleculeError
@@ -44,7 +44,7 @@ _LENGTH_WEIGHT = 0.2
 
 @lru_cache(maxsize=256)
 def bond_orders(molecule: Molecule) -> tuple[Float[np.ndarray, " m"], Int[np.ndarray, " n"]]:
-    """Orders of ``contacts.bonded_pairs(molecule)`` and the formal charges.
+    """Orders of ``bonds.bonded_pairs(molecule)`` and the formal charges.
 
     Orders that the molecule brings are kept if they explain every valence; else they are found from bonds and
     lengths, at a total charge of ``formal_charges`` (0 where there are none).
@@ -91,8 +91,7 @@ def _least_charged(
 ) -> tuple[Float[np.ndarray, " m"], Int[np.ndarray, " n"]]:
     """The Lewis structure of least cost.
 
-    Unknowns: the extra order of each bond (0, 1 or 2), then one switch per atom and valence. Each atom has one
-        valence
+    Unknowns: the extra order of each bond (0, 1 or 2), then one switch per atom and valence. Each atom has one valence
     switched on, which its bonds add up to, and the charges add up to the total.
     """
     failure = MoleculeError(

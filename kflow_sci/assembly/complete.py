@@ -11,7 +11,8 @@ from collections import Counter
 import numpy as np
 from jaxtyping import Float, Int
 
-from kflow_sci.assembly.elements import SYMBOLS
+from kflow_sci.assembly.bonds import partners
+from kflow_sci.assembly.elements import SYMBOLS, hill_formula
 from kflow_sci.assembly.molecule import MAX_ATOMS
 from kflow_sci.errors import CrystalError
 
@@ -41,7 +42,7 @@ def check_one_kind(
     kinds = Counter(
         tuple(sorted(Counter(numbers[label == k].tolist()).items())) for k in range(int(label.max()) + 1)
     )
-    found = {hill(dict(kind)): count for kind, count in kinds.items()}
+    found = {hill_formula(dict(kind)): count for kind, count in kinds.items()}
     if len(kinds) > 1:
         listed = " + ".join(f"{found[formula]} {formula}" for formula in sorted(found)[:4])
         more = f" + {len(found) - 4} more kinds" if len(found) > 4 else ""
@@ -62,7 +63,7 @@ def check_one_kind(
 
 def _check_formula(molecule: Counter[int], stated: Counter[int], name: str) -> None:
     heavy, stated_heavy = (sum(c for z, c in x.items() if z != 1) for x in (molecule, stated))
-    texts = f"{name} states {hill(stated)}, but its sites make {hill(molecule)}"
+    texts = f"{name} states {hill_formula(stated)}, but its sites make {hill_formula(molecule)}"
     if any(stated[z] * heavy != molecule[z] * stated_heavy for z in (stated | molecule) if z != 1):
         raise CrystalError("formula", f"{texts}: complete the sites or correct the formula")
     if heavy and molecule[1] * stated_heavy < stated[1] * heavy:
@@ -93,18 +94,24 @@ def check_valences(
     if stated is not None and (numbers == 1).any():
         return
     for atom in np.flatnonzero(np.isin(numbers, (6, 7, 8))):
-        partners = np.concatenate([bonds[bonds[:, 0] == atom, 1], bonds[bonds[:, 1] == atom, 0]])
-        if not np.isin(numbers[partners], (1, 5, 6, 7, 8)).all():
+        bonded = partners(bonds, atom)
+        if not np.isin(numbers[bonded], (1, 5, 6, 7, 8)).all():
             continue  # next to silicon, sulfur or a metal, lengths and angles say little
-        if _lacks_hydrogen(int(numbers[atom]), positions[partners] - positions[atom]):
+        if lacks_hydrogen(int(numbers[atom]), positions[bonded] - positions[atom]):
             raise CrystalError(
                 "missing_hydrogens",
-                f"{name} has a {SYMBOLS[numbers[atom]]} with {len(partners)} bonded atom(s) that by its geometry lacks "
+                f"{name} has a {SYMBOLS[numbers[atom]]} with {len(bonded)} bonded atom(s) that by its geometry lacks "
                 "hydrogen: add the hydrogens",
             )
 
 
-def _lacks_hydrogen(number: int, arms: Float[np.ndarray, "k 3"]) -> bool:
+def lacks_hydrogen(number: int, arms: Float[np.ndarray, "k 3"]) -> bool:
+    """Whether the geometry of a carbon, nitrogen or oxygen asks for a hydrogen more.
+
+    Args:
+        number: 6, 7 or 8.
+        arms: From the atom to those bonded to it, Å.
+    """
     length = np.linalg.norm(arms, axis=1)
     if len(arms) == 1:
         return bool(length[0] > {6: _TERMINAL_TRIPLE, 7: _TERMINAL_TRIPLE, 8: _TERMINAL_DOUBLE}[number])
@@ -114,10 +121,3 @@ def _lacks_hydrogen(number: int, arms: Float[np.ndarray, "k 3"]) -> bool:
     first, second = np.triu_indices(len(arms), 1)
     cosine = np.clip((unit[first] * unit[second]).sum(axis=1), -1.0, 1.0)
     return bool(np.degrees(np.arccos(cosine)).sum() < (_LINEAR if len(arms) == 2 else _FLAT))
-
-
-def hill(counts: dict[int, int]) -> str:
-    """Hill formula of atom counts by atomic number: C, H, then the alphabet."""
-    symbols = {SYMBOLS[z]: count for z, count in counts.items() if count}
-    order = sorted(symbols, key=lambda s: (s != "C", s != "H", s) if "C" in symbols else (True, True, s))
-    return "".join(s + (str(symbols[s]) if symbols[s] > 1 else "") for s in order)

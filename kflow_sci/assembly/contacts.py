@@ -16,8 +16,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
+from kflow_sci.assembly.bonds import bonded_pairs
 from kflow_sci.assembly.cluster import Cluster
-from kflow_sci.assembly.elements import BONDI_RADIUS, COVALENT_RADIUS
+from kflow_sci.assembly.elements import VAN_DER_WAALS_RADIUS
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.errors import ClusterError
 
@@ -27,37 +28,38 @@ HYDROGEN_BOND_FRACTION = 0.55
 # Elements whose hydrogens can be donated, and elements that accept them.
 DONORS = (7, 8, 9, 16)
 ACCEPTORS = (7, 8, 9, 16, 17, 35, 53)
-BOND_SLACK = 0.4
 
 
-@lru_cache(maxsize=256)
-def radii(molecule: Molecule) -> Float[np.ndarray, " n"]:
-    """Van der Waals radius of each atom, Å: Bondi's, or covalent radius + 0.8 Å where he gives none."""
-    bondi = BONDI_RADIUS[molecule.numbers]
-    return np.where(np.isnan(bondi), COVALENT_RADIUS[molecule.numbers] + 0.8, bondi)
-
-
-@lru_cache(maxsize=256)
-def bonded_pairs(molecule: Molecule) -> Int[np.ndarray, "m 2"]:
-    """The molecule's bonds; where it has none, the pairs within 0.4 Å of the sum of their covalent radii."""
-    if len(molecule.bonds):
-        return np.asarray(molecule.bonds, dtype=np.int64)
-    distance = np.linalg.norm(molecule.positions[:, None] - molecule.positions[None], axis=-1)
-    covalent = COVALENT_RADIUS[molecule.numbers]
-    hydrogen = molecule.numbers == 1
-    close = (distance < covalent[:, None] + covalent + BOND_SLACK) & ~(hydrogen[:, None] & hydrogen)
-    return np.argwhere(np.triu(close, 1))
-
-
-@lru_cache(maxsize=256)
-def polar_hydrogens(molecule: Molecule) -> Bool[np.ndarray, " n"]:
+def polar_hydrogens(numbers: Int[np.ndarray, " n"], bonds: Int[np.ndarray, "m 2"]) -> Bool[np.ndarray, " n"]:
     """Hydrogens bonded to N, O, F or S: those that make hydrogen bonds."""
-    polar = np.zeros(len(molecule), dtype=bool)
-    for i, j in bonded_pairs(molecule):
-        for hydrogen, partner in ((i, j), (j, i)):
-            if molecule.numbers[hydrogen] == 1 and molecule.numbers[partner] in DONORS:
-                polar[hydrogen] = True
+    polar = np.zeros(len(numbers), dtype=bool)
+    for hydrogen, partner in (bonds.T, bonds.T[::-1]):
+        polar[hydrogen[(numbers[hydrogen] == 1) & np.isin(numbers[partner], DONORS)]] = True
     return polar
+
+
+def contact_limits(
+    pairs: Int[np.ndarray, "p 2"],
+    radius: Float[np.ndarray, " n"],
+    polar: Bool[np.ndarray, " n"],
+    acceptor: Bool[np.ndarray, " n"],
+) -> Float[np.ndarray, " p"]:
+    """Distance below which each pair of atoms clashes, Å.
+
+    Args:
+        pairs: Atoms of different molecules.
+        radius: Van der Waals radius of each atom, Å.
+        polar: Which atoms are hydrogens that make hydrogen bonds.
+        acceptor: Which atoms accept them.
+    """
+    i, j = pairs.T
+    bonding = (polar[i] & acceptor[j]) | (acceptor[i] & polar[j])
+    return np.where(bonding, HYDROGEN_BOND_FRACTION, CLASH_FRACTION) * (radius[i] + radius[j])
+
+
+@lru_cache(maxsize=256)
+def _polar_of(molecule: Molecule) -> Bool[np.ndarray, " n"]:
+    return polar_hydrogens(molecule.numbers, bonded_pairs(molecule))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +106,8 @@ class Stack:
         return cls(
             system=np.repeat(np.arange(len(clusters)), [len(cluster) for cluster in clusters]),
             owner=np.repeat(np.arange(len(molecules)), [len(molecule) for molecule in molecules]),
-            radius=np.concatenate([radii(molecule) for molecule in molecules]),
-            polar=np.concatenate([polar_hydrogens(molecule) for molecule in molecules]),
+            radius=VAN_DER_WAALS_RADIUS[numbers],
+            polar=np.concatenate([_polar_of(molecule) for molecule in molecules]),
             acceptor=np.isin(numbers, ACCEPTORS),
             n_systems=len(clusters),
             centroid=np.concatenate([cluster.centroid for cluster in clusters]).astype(np.float64),
@@ -121,9 +123,7 @@ class Stack:
 
     def limits(self, pairs: Int[np.ndarray, "p 2"]) -> Float[np.ndarray, " p"]:
         """Distance below which each pair of atoms clashes, Å."""
-        i, j = pairs.T
-        bonding = (self.polar[i] & self.acceptor[j]) | (self.acceptor[i] & self.polar[j])
-        return np.where(bonding, HYDROGEN_BOND_FRACTION, CLASH_FRACTION) * (self.radius[i] + self.radius[j])
+        return contact_limits(pairs, self.radius, self.polar, self.acceptor)
 
     def close_pairs(
         self,

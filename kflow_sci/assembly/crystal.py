@@ -3,9 +3,9 @@
 The one idea: a crystal is molecules plus symmetry, so every pose follows from a symmetry operation and is exact; a
 fit happens only where a crystal holds several independent molecules that turn out to be the same.
 
-Atoms belong to one molecule where they are closer than the sum of their covalent radii plus ``BOND_TOLERANCE``; a
-hydrogen keeps its nearest partner only, unless a second one is about as near. Whatever is not one kind of ordered,
-complete, finite molecule is refused with a ``CrystalError`` whose ``reason`` is one of ``cif.REASONS``.
+Atoms belong to one molecule where ``bonds.are_bonded`` joins them, across the faces of the cell too. Whatever is not
+one kind of ordered, complete, finite molecule is refused with a ``CrystalError`` whose ``reason`` is one of
+``cif.REASONS``.
 """
 
 from __future__ import annotations
@@ -20,17 +20,15 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 from scipy.spatial import cKDTree
 
+from kflow_sci.assembly.bonds import are_bonded, bond_reach
 from kflow_sci.assembly.cif import Sites, read_cif
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.complete import check_one_kind, check_valences
-from kflow_sci.assembly.elements import COVALENT_RADIUS
 from kflow_sci.assembly.match import match_conformers
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.assembly.symmetry import body_frame
 from kflow_sci.errors import ClusterError, CrystalError
 
-BOND_TOLERANCE = 0.4  # Å; the usual choice of the structure databases
-ONE_PARTNER = 1.2  # a hydrogen is bonded to its nearest atom and to others only if they are hardly farther
 MERGE_DISTANCE = 0.1  # Å; images of an atom closer than this are the atom itself on a special position
 OVERLAP_DISTANCE = 0.4  # Å; different atoms closer than this cannot be
 SAME_MOLECULE = 1e-3  # Å; independent molecules that superimpose this well share one template
@@ -103,7 +101,7 @@ def read_crystal(source: str | Path) -> Crystal:
     """
     sites = read_cif(source)
     numbers, fractional, site = _fill_cell(sites)
-    i, j, image = _bonds(numbers, fractional, site, sites)
+    i, j, image = _bonds(numbers, fractional, sites.cell)
     label, unwrapped = _components(len(numbers), i, j, image, sites.name)
     position = fractional + unwrapped
     check_one_kind(numbers, label, sites.formula, sites.name)
@@ -149,7 +147,7 @@ def molecule_from_crystal(crystal: Crystal) -> Molecule:
     Raises:
         MoleculeError: the geometry cannot be that of one molecule.
     """
-    from kflow_sci.assembly.bonds import molecule_from_atoms
+    from kflow_sci.assembly.perceive import molecule_from_atoms
 
     first = crystal.molecules[crystal.kind[crystal.centres[0]]]
     molecule = molecule_from_atoms(first.numbers, first.positions, first.name, bonds=first.bonds)
@@ -324,19 +322,12 @@ def _neighbours(fractional: np.ndarray, cell: np.ndarray, cutoff: float) -> tupl
 
 
 def _bonds(
-    numbers: np.ndarray, fractional: np.ndarray, site: np.ndarray, sites: Sites
+    numbers: np.ndarray, fractional: np.ndarray, cell: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    radius = COVALENT_RADIUS[numbers]
-    i, j, image, distance = _neighbours(fractional, sites.cell, 2 * radius.max() + BOND_TOLERANCE)
-    bonded = distance < radius[i] + radius[j] + BOND_TOLERANCE
-    bonded &= (numbers[i] != 1) | (numbers[j] != 1) | bool((numbers == 1).all())
-    i, j, image, distance = i[bonded], j[bonded], image[bonded], distance[bonded]
-    nearest = np.full(len(numbers), np.inf)
-    np.minimum.at(nearest, i, distance)
-    # A hydrogen in a short hydrogen bond belongs to its donor; one in the middle belongs to both (and bridges).
-    reach = np.where(numbers == 1, ONE_PARTNER * nearest, np.inf)
-    lost = distance > np.minimum(reach[i], reach[j])
-    return i[~lost], j[~lost], image[~lost]
+    """Bonds ``(i, j + image)``, each in both directions."""
+    i, j, image, distance = _neighbours(fractional, cell, bond_reach(numbers))
+    bonded = are_bonded(numbers, i, j, distance)
+    return i[bonded], j[bonded], image[bonded]
 
 
 def _components(

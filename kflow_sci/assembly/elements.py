@@ -5,6 +5,8 @@ Arrays are indexed by atomic number; NaN marks an element without a value.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -44,6 +46,10 @@ BONDI_RADIUS = _table(
     }
 )  # fmt: skip
 
+# Van der Waals radii of all elements with a covalent radius, Å: Bondi's, or covalent radius + 0.8 Å where he has none.
+VAN_DER_WAALS_RADIUS = np.where(np.isnan(BONDI_RADIUS), COVALENT_RADIUS + 0.8, BONDI_RADIUS)
+VAN_DER_WAALS_RADIUS.setflags(write=False)
+
 # Mean volume of an atom in an organic crystal, Å^3. After Hofmann, Acta Cryst. B58 (2002) 489.
 CRYSTAL_VOLUME = _table(
     {
@@ -60,6 +66,18 @@ ELECTRONEGATIVITY = _table(
         "Se": 2.55, "Br": 2.96, "Sn": 1.96, "Te": 2.10, "I": 2.66,
     }
 )  # fmt: skip
+
+
+def look_up(table: Float[np.ndarray, " z"], numbers: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Values of a table for numbers that may lie outside it; NaN where it has none."""
+    return np.where(numbers < len(SYMBOLS), table[np.clip(numbers, 0, len(SYMBOLS) - 1)], np.nan)
+
+
+def hill_formula(counts: Mapping[int, int]) -> str:
+    """Hill formula of atom counts by atomic number: C, H, then the alphabet."""
+    symbols = {SYMBOLS[z]: count for z, count in counts.items() if count}
+    order = sorted(symbols, key=lambda s: (s != "C", s != "H", s) if "C" in symbols else (True, True, s))
+    return "".join(s + (str(symbols[s]) if symbols[s] > 1 else "") for s in order)
 
 
 def crystal_volume(numbers: Int[np.ndarray, " n"]) -> float:

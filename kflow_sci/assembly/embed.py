@@ -15,8 +15,8 @@ from jaxtyping import Float
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
-from kflow_sci.assembly.bonds import has_handed_centre, molecule_from_rdkit
 from kflow_sci.assembly.molecule import Molecule, check_composition
+from kflow_sci.assembly.perceive import has_handed_centre, molecule_from_rdkit
 from kflow_sci.errors import MoleculeError
 
 _ATTEMPTS = 100  # per conformer; a structure that cannot exist is given up after seconds

@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from kflow_sci.assembly.bond_orders import bond_orders
-from kflow_sci.assembly.contacts import bonded_pairs, polar_hydrogens
+from kflow_sci.assembly.bonds import bonded_pairs
+from kflow_sci.assembly.contacts import polar_hydrogens
 from kflow_sci.assembly.elements import NUMBER_OF, SYMBOLS
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.errors import ConfigError, MoleculeError
@@ -184,7 +185,9 @@ def _uff(molecules: tuple[Molecule, ...]) -> tuple[tuple[np.ndarray, ...], np.nd
     for symbol, values in _UFF.items():
         table[NUMBER_OF[symbol]] = values
     table[-1] = table[NUMBER_OF["H"]] * [1.0, 0.0]
-    atoms = [np.where(polar_hydrogens(molecule), len(SYMBOLS), molecule.numbers) for molecule in molecules]
+    atoms = [
+        np.where(polar_hydrogens(m.numbers, bonded_pairs(m)), len(SYMBOLS), m.numbers) for m in molecules
+    ]
     kinds = np.unique(np.concatenate(atoms))
     if (table[kinds, 0] == 0).any():
         missing = ", ".join(SYMBOLS[k] for k in kinds[table[kinds, 0] == 0])

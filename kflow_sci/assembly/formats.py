@@ -90,7 +90,7 @@ def to_molecule(source: object) -> Molecule:
         return source
     package = type(source).__module__.split(".")[0]
     if package == "rdkit" and hasattr(source, "GetConformers"):
-        from kflow_sci.assembly.bonds import molecule_from_rdkit
+        from kflow_sci.assembly.perceive import molecule_from_rdkit
 
         molecule = molecule_from_rdkit(source, "RDKit molecule")  # type: ignore[arg-type]
         return replace(molecule, name=molecule.formula)
@@ -109,7 +109,7 @@ def to_molecule(source: object) -> Molecule:
 
 
 def _from_arrays(numbers: Any, positions: Any, label: str) -> Molecule:
-    from kflow_sci.assembly.bonds import molecule_from_atoms
+    from kflow_sci.assembly.perceive import molecule_from_atoms
 
     molecule = molecule_from_atoms(np.asarray(numbers), np.asarray(positions), label)
     return replace(molecule, name=molecule.formula)

@@ -22,6 +22,7 @@ from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.model import ClusterModel, ModelConfig
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.assembly.start import random_start
+from kflow_sci.assembly.superpose import best_rotation
 from kflow_sci.checkpoint import load_checkpoint, load_weights
 from kflow_sci.errors import CheckpointError, ClusterError
 from kflow_sci.flow.rigid import Pose
@@ -187,18 +188,12 @@ def propose(
             info = {"sample": i, "volume": volume, "calls": solution.calls}
             kind = np.zeros(request.copies, dtype=np.int64)
             clusters.append(
-                Cluster((molecule,), kind, centroid[row], orthonormal(rotation[row]), parity[row], info)
+                # Rotations without the rounding of single precision keep bond lengths exact.
+                Cluster((molecule,), kind, centroid[row], best_rotation(rotation[row])[0], parity[row], info)
             )
         if progress is not None:
             progress(len(clusters))
     return clusters
-
-
-def orthonormal(rotation: np.ndarray) -> np.ndarray:
-    """The nearest proper rotations; without the rounding of single precision, bond lengths stay exact."""
-    u, _, vt = np.linalg.svd(rotation)
-    u[..., -1] *= np.linalg.det(u @ vt)[..., None]
-    return u @ vt
 
 
 def _generator(seed: int, sample: int) -> torch.Generator:

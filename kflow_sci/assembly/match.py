@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
+from kflow_sci.assembly.superpose import superpose_either_hand
+
 if TYPE_CHECKING:
     from rdkit import Chem
 
@@ -37,30 +39,6 @@ class Match:
     rotation: Float[np.ndarray, "3 3"]
     rmsd: float
     largest: float
-
-
-def fit(
-    a: Float[np.ndarray, "n 3"], b: Float[np.ndarray, "n 3"], margin: float = 1e-3
-) -> tuple[int, Float[np.ndarray, "3 3"], Float[np.ndarray, " n"]]:
-    """Best rigid motion of centred ``a`` onto centred ``b``, mirror image allowed.
-
-    The mirror image is taken only if its RMSD is lower by more than ``margin`` Å, so that molecules that are their own
-    mirror image stay with the proper motion.
-
-    Returns:
-        Parity, proper rotation R with ``b ≈ parity * a R^T``, and the distance left at each atom, Å.
-
-    Source:
-        Kabsch, Acta Cryst. A32 (1976) 922.
-    """
-    fits = []
-    for parity in (1, -1):
-        u, _, vt = np.linalg.svd(parity * b.T @ a)
-        u[:, -1] *= np.sign(np.linalg.det(u @ vt))
-        left = np.linalg.norm(b - parity * a @ (u @ vt).T, axis=1)
-        fits.append((parity, u @ vt, left))
-    rmsd = [float(np.sqrt((left**2).mean())) for *_, left in fits]
-    return fits[1] if rmsd[1] < rmsd[0] - margin else fits[0]
 
 
 def match_conformers(
@@ -98,7 +76,7 @@ def match_conformers(
 
 
 def _finish(a: np.ndarray, b: np.ndarray, order: np.ndarray) -> Match:
-    parity, rotation, left = fit(a, b[order])
+    parity, rotation, left = superpose_either_hand(a, b[order])
     return Match(order, parity, rotation, float(np.sqrt((left**2).mean())), float(left.max()))
 
 
@@ -153,7 +131,7 @@ def _skeleton_order(
     shown_a, shown_b = core_a, start
     for _ in range(5):
         middle_a, middle_b = a[shown_a].mean(0), b[shown_b].mean(0)
-        parity, rotation, _left = fit(a[shown_a] - middle_a, b[shown_b] - middle_b)
+        parity, rotation, _left = superpose_either_hand(a[shown_a] - middle_a, b[shown_b] - middle_b)
         moved = middle_b + parity * (a - middle_a) @ rotation.T
         previous = order.copy()
         for i, j in zip(core_a, start, strict=True):

@@ -7,13 +7,14 @@ molecule's own symmetry. A copy is then nothing but a pose: centroid, rotation a
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from kflow_sci.assembly.elements import COVALENT_RADIUS, SYMBOLS, crystal_volume
+from kflow_sci.assembly.elements import COVALENT_RADIUS, SYMBOLS, crystal_volume, hill_formula
 from kflow_sci.assembly.symmetry import PointGroup, body_frame, point_group
 from kflow_sci.errors import MoleculeError
 
@@ -91,11 +92,7 @@ class Molecule:
     @cached_property
     def formula(self) -> str:
         """Hill formula: C, H, then the alphabet."""
-        symbols = self.symbols
-        order = sorted(
-            set(symbols), key=lambda s: (s != "C", s != "H", s) if "C" in symbols else (True, True, s)
-        )
-        return "".join(s + (str(symbols.count(s)) if symbols.count(s) > 1 else "") for s in order)
+        return hill_formula(Counter(self.numbers.tolist()))
 
     @property
     def mass(self) -> float:

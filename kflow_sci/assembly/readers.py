@@ -49,7 +49,7 @@ def read_xyz(text: str, name: str) -> Molecule:
         MoleculeError: the text is truncated or no xyz, holds several frames, or the atoms
             are refused as in ``bonds.molecule_from_atoms``.
     """
-    from kflow_sci.assembly.bonds import molecule_from_atoms
+    from kflow_sci.assembly.perceive import molecule_from_atoms
 
     lines = text.rstrip().split("\n")
     frames: list[tuple[int, int]] = []  # first line and number of atoms
@@ -114,7 +114,7 @@ def read_sdf(text: str, name: str) -> Molecule:
     """
     from rdkit import Chem, rdBase
 
-    from kflow_sci.assembly.bonds import molecule_from_rdkit
+    from kflow_sci.assembly.perceive import molecule_from_rdkit
 
     records = [r for r in re.split(r"^\$\$\$\$.*\n?", text, flags=re.MULTILINE) if r.strip()]
     if len(records) > 1:
@@ -146,7 +146,7 @@ def read_mol2(text: str, name: str) -> Molecule:
         MoleculeError: counts and lines do not fit, bonds name no atoms, there are several molecules, or the atoms
             are refused as in ``bonds.molecule_from_atoms``.
     """
-    from kflow_sci.assembly.bonds import molecule_from_atoms
+    from kflow_sci.assembly.perceive import molecule_from_atoms
 
     parts = text.split("@<TRIPOS>MOLECULE")
     if len(parts) != 2:
@@ -200,7 +200,7 @@ def read_pdb(text: str, name: str) -> Molecule:
         MoleculeError: a line is truncated, there are several models or alternative positions, or the atoms
             are refused as in ``bonds.molecule_from_atoms``.
     """
-    from kflow_sci.assembly.bonds import molecule_from_atoms
+    from kflow_sci.assembly.perceive import molecule_from_atoms
 
     lines = text.split("\n")
     models = sum(line.startswith("MODEL ") for line in lines)

@@ -18,6 +18,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 
+from kflow_sci.assembly.superpose import superpose
+
 DEGENERATE = 0.02  # second moments closer than this share of the largest do not define an axis
 FAR = 0.437  # atoms nearer to an axis than this share of the farthest do not define a direction (no idealised ratio)
 LINEAR_FOLD = 12  # rotations that stand for the free turn of a linear molecule
@@ -277,21 +279,12 @@ def _polish(
 ) -> tuple[Int[np.ndarray, " n"], float]:
     """Fit and match in turn until the match stays; returns it with its largest displacement."""
     for _ in range(5):
-        moved = positions @ _fit(positions, positions[mapping], sign).T
+        moved = positions @ superpose(positions, positions[mapping], sign).T
         squares = np.where(same, _square_distances(moved[None], positions)[0], np.inf)
         previous, mapping = mapping, _match(squares)
         if np.array_equal(previous, mapping):
             break
     return mapping, float(np.sqrt(squares[np.arange(len(mapping)), mapping].max()))
-
-
-def _fit(
-    source: Float[np.ndarray, "n 3"], target: Float[np.ndarray, "n 3"], sign: int
-) -> Float[np.ndarray, "3 3"]:
-    """Orthogonal Q with determinant ``sign`` that minimises ``Σ |target - Q source|²`` (Kabsch 1976)."""
-    u, _, vt = np.linalg.svd(target.T @ source)
-    u[:, 2] *= sign * np.sign(np.linalg.det(u) * np.linalg.det(vt))
-    return u @ vt
 
 
 def _largest_group(
@@ -321,7 +314,7 @@ def _consistent(
     """Operations of the symmetrised molecule: fit and average in turn, so that they compose exactly."""
     for _ in range(30):
         operations = np.stack(
-            [_fit(positions, positions[m], int(s)) for m, s in zip(maps, signs, strict=True)]
+            [superpose(positions, positions[m], int(s)) for m, s in zip(maps, signs, strict=True)]
         )
         # Q_g x_a should be x_map(a); bring every x_map(a) back and take the mean.
         average = np.mean([positions[m] @ q for m, q in zip(maps, operations, strict=True)], axis=0)

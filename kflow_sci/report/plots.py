@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from kflow_sci.assembly.bonds import bonded_pairs
 from kflow_sci.assembly.cluster import Cluster
-from kflow_sci.assembly.contacts import Stack, bonded_pairs
+from kflow_sci.assembly.contacts import Stack
 from kflow_sci.assembly.elements import COVALENT_RADIUS, NUMBER_OF, SYMBOLS
 from kflow_sci.errors import ClusterError
 from kflow_sci.files import atomic_write

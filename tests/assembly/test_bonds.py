@@ -1,38 +1,20 @@
-"""Bonds by distance, orders by RDKit."""
+"""Bonds by distance alone."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.spatial.distance import pdist
 
-from kflow_sci.assembly.bonds import (
-    count_fragments,
-    find_bonds,
-    find_orders,
-    has_handed_centre,
-    molecule_from_atoms,
-    molecule_from_rdkit,
-    skeleton,
-)
-from kflow_sci.assembly.embed import from_smiles
-from kflow_sci.errors import MoleculeError
+from kflow_sci.assembly.bonds import are_bonded, bonded_pairs, find_bonds, fragments, partners
+from kflow_sci.assembly.molecule import Molecule
 
-MOLECULES = (
-    "CC(=O)Oc1ccccc1C(=O)O", "NC(N)=O", "C[N+](=O)[O-]", "N#Cc1ccncc1", "O=C=O", "C#C", "CS(=O)(=O)N", "OP(=O)(O)O",
-    "[NH3+]CC(=O)[O-]", "Clc1ccc(Br)s1", "C1CC1C=C", "[H][H]", "CC(=O)/C=C/I", "FB(F)F",
-)  # fmt: skip
+WATER = np.array([[0, 0, 0], [0.957, 0, 0], [-0.24, 0.927, 0]])
 
 
-@pytest.mark.parametrize("smiles", MOLECULES)
-def test_bonds_orders_and_charges_come_back_from_coordinates_alone(smiles: str) -> None:
-    molecule = from_smiles(smiles, conformers=1)
-    found = find_bonds(molecule.numbers, molecule.positions)
-    np.testing.assert_array_equal(found, molecule.bonds)
-    again = molecule_from_atoms(molecule.numbers, molecule.positions, "again")
-    np.testing.assert_allclose(np.sort(again.bond_orders), np.sort(molecule.bond_orders))
-    np.testing.assert_array_equal(np.sort(again.formal_charges), np.sort(molecule.formal_charges))
-    np.testing.assert_allclose(pdist(again.positions), pdist(molecule.positions), atol=1e-9)
+@pytest.mark.parametrize(("length", "bonded"), [(1.91, True), (1.93, False)])
+def test_carbons_are_bonded_up_to_their_covalent_radii_and_the_slack(length: float, bonded: bool) -> None:
+    # Cordero gives carbon 0.76 Å: 2 · 0.76 + 0.4 = 1.92 Å.
+    assert len(find_bonds(np.array([6, 6]), np.array([[0, 0, 0], [length, 0, 0]]))) == bonded
 
 
 def test_a_hydrogen_in_a_short_hydrogen_bond_stays_with_its_donor() -> None:
@@ -42,59 +24,38 @@ def test_a_hydrogen_in_a_short_hydrogen_bond_stays_with_its_donor() -> None:
     )
     assert [0, 1] in find_bonds(numbers, positions).tolist()
     assert [1, 2] not in find_bonds(numbers, positions).tolist()
-    assert count_fragments(6, find_bonds(numbers, positions)) == [3, 3]
+    assert fragments(6, find_bonds(numbers, positions)).tolist() == [0, 0, 1, 0, 1, 1]
 
 
-def test_a_radical_has_no_orders_but_is_a_molecule() -> None:
-    # Nitric oxide: 11 valence electrons.
-    numbers, positions = np.array([7, 8]), np.array([[0, 0, 0], [1.151, 0, 0]])
-    assert find_orders(numbers, positions, find_bonds(numbers, positions)) is None
-    molecule = molecule_from_atoms(numbers, positions, "nitric oxide")
-    assert molecule.bonds.tolist() == [[0, 1]]
-    assert molecule.bond_orders.shape == (0,)
-    assert molecule.formal_charges is None
+def test_a_hydrogen_half_way_bridges_its_two_partners() -> None:
+    # One bridge of diborane: B-H 1.33 Å on both sides, B-B 1.77 Å.
+    positions = np.array([[-0.885, 0, 0], [0.885, 0, 0], [0, 0.993, 0]])
+    assert find_bonds(np.array([5, 5, 1]), positions).tolist() == [[0, 1], [0, 2], [1, 2]]
 
 
-@pytest.mark.parametrize(
-    ("smiles", "handed"),
-    [("N[C@@H](C)C(=O)O", True), ("C[C@H](O)[C@H](O)C", False), ("OO", False), ("CC(C)O", False)],
-)
-def test_handed_centres_are_seen_in_coordinates(smiles: str, handed: bool) -> None:
-    molecule = from_smiles(smiles, conformers=1)
-    assert molecule_from_atoms(molecule.numbers, molecule.positions, "again").handed is handed
-    assert has_handed_centre(skeleton(molecule.numbers, molecule.positions, molecule.bonds)) is handed
+def test_hydrogens_are_bonded_to_each_other_in_hydrogen_alone() -> None:
+    assert find_bonds(np.array([1, 1]), np.array([[0, 0, 0], [0.74, 0, 0]])).tolist() == [[0, 1]]
+    close = np.array(
+        [[0, 0, 0], [0.957, 0, 0], [0.957, 0.7, 0]]
+    )  # 0.31 + 0.31 + 0.4 = 1.02 Å would join them
+    assert [1, 2] not in find_bonds(np.array([8, 1, 1]), close).tolist()
 
 
-def test_carbons_that_lack_hydrogens_are_refused() -> None:
-    for smiles in ("C1CCCCC1", "CC(=O)Oc1ccccc1C(=O)O", "CC(C)C"):
-        molecule = from_smiles(smiles, conformers=1)
-        heavy = molecule.numbers > 1
-        with pytest.raises(MoleculeError, match="seems to lack hydrogens"):
-            molecule_from_atoms(molecule.numbers[heavy], molecule.positions[heavy], "bare")
+def test_pairs_may_be_listed_once_or_in_both_directions() -> None:
+    numbers, distance = np.array([8, 1, 8]), np.array([1.0, 1.25])
+    i, j = np.array([0, 1]), np.array([1, 2])
+    assert are_bonded(numbers, i, j, distance).tolist() == [True, False]
+    both = are_bonded(numbers, np.append(i, j), np.append(j, i), np.tile(distance, 2))
+    assert both.tolist() == [True, False, True, False]
 
 
-@pytest.mark.parametrize(
-    "smiles", ["ClC(Cl)=C(Cl)Cl", "N#CC(=C(C#N)C#N)C#N", "[C-]#[O+]", "S=C=S", "O=C=C=C=O"]
-)
-def test_molecules_without_any_hydrogen_are_not_mistaken_for_incomplete_ones(smiles: str) -> None:
-    molecule = from_smiles(smiles, conformers=1)
-    assert molecule_from_atoms(molecule.numbers, molecule.positions, "whole").formula == molecule.formula
+def test_a_molecule_keeps_the_bonds_it_brings_and_gets_some_where_it_has_none() -> None:
+    numbers = np.array([8, 1, 1])
+    assert bonded_pairs(Molecule(numbers, WATER)).tolist() == [[0, 1], [0, 2]]
+    assert bonded_pairs(Molecule(numbers, WATER, bonds=np.array([[0, 1]]))).tolist() == [[0, 1]]
 
 
-def test_an_rdkit_molecule_without_hydrogens_or_coordinates_is_refused() -> None:
-    from rdkit import Chem
-    from rdkit.Chem import rdDepictor, rdDistGeom
-
-    mol = Chem.MolFromSmiles("CCO")
-    with pytest.raises(MoleculeError, match="no coordinates"):
-        molecule_from_rdkit(mol, "ethanol")
-    rdDepictor.Compute2DCoords(mol)
-    with pytest.raises(MoleculeError, match="lacks 6 hydrogens"):
-        molecule_from_rdkit(mol, "ethanol")
-    drawn = Chem.AddHs(mol)
-    rdDepictor.Compute2DCoords(drawn)
-    with pytest.raises(MoleculeError, match="2-D drawing"):
-        molecule_from_rdkit(drawn, "ethanol")
-    rdDistGeom.EmbedMolecule(drawn, randomSeed=1)
-    assert molecule_from_rdkit(drawn, "ethanol").formula == "C2H6O"
-    assert mol.GetNumAtoms() == 3
+def test_parts_are_numbered_by_their_first_atoms_and_a_lone_atom_is_a_part() -> None:
+    assert fragments(6, np.array([[3, 1], [0, 5]])).tolist() == [0, 1, 2, 1, 3, 0]
+    assert fragments(2, np.zeros((0, 2), dtype=int)).tolist() == [0, 1]
+    assert sorted(partners(np.array([[3, 1], [0, 3]]), 3).tolist()) == [0, 1]

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from kflow_sci.assembly.bonds import bonded_pairs
 from kflow_sci.assembly.cluster import Cluster
-from kflow_sci.assembly.contacts import bonded_pairs, clashing_pairs, polar_hydrogens
+from kflow_sci.assembly.contacts import clashing_pairs, polar_hydrogens
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.errors import ClusterError
 
@@ -54,12 +55,8 @@ def test_hydrogen_on_carbon_makes_no_hydrogen_bond():
     formaldehyde = Molecule(
         np.array([6, 8, 1, 1]), np.array([[0, 0, 0], [1.21, 0, 0], [-0.58, 0.94, 0], [-0.58, -0.94, 0]])
     )
-    assert not polar_hydrogens(formaldehyde).any()
-    assert polar_hydrogens(water()).tolist() == [False, True, True]
-
-
-def test_bonds_are_found_where_none_are_given():
-    assert bonded_pairs(water()).tolist() == [[0, 1], [0, 2]]
+    assert not polar_hydrogens(formaldehyde.numbers, bonded_pairs(formaldehyde)).any()
+    assert polar_hydrogens(water().numbers, bonded_pairs(water())).tolist() == [False, True, True]
 
 
 def test_contacts_between_clusters_of_a_batch_do_not_count():

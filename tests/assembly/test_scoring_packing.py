@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from kflow_sci.assembly.crystal import cluster_from_crystal, read_crystal
 from kflow_sci.assembly.scoring import packing
-from kflow_sci.assembly.scoring.frame import Frame, bonds, molecules_by_bonds, number_without_gaps
+from kflow_sci.assembly.scoring.frame import Frame, molecules_by_bonds, number_without_gaps
 from kflow_sci.errors import ScoreError
 
 WATER = np.array([[0, 0, 0], [0.957, 0, 0], [-0.24, 0.927, 0]])
@@ -58,8 +58,10 @@ def test_a_polar_hydrogen_is_told_by_its_own_molecule() -> None:
     numbers, positions, molecule = two(
         [6, 1, 8], np.array([[0, 0, 0], [1.09, 0, 0]]), np.array([[2.0, 0, 0]])
     )
-    assert not packing.polar_hydrogens(numbers, positions, molecule).any(), "the oxygen belongs to another"
-    assert packing.polar_hydrogens(np.array([8, 1, 1]), WATER, np.zeros(3, dtype=int)).tolist() == [
+    assert not packing.own_polar_hydrogens(numbers, positions, molecule).any(), (
+        "the oxygen belongs to another"
+    )
+    assert packing.own_polar_hydrogens(np.array([8, 1, 1]), WATER, np.zeros(3, dtype=int)).tolist() == [
         False,
         True,
         True,
@@ -143,7 +145,6 @@ def test_distortion_compares_with_the_conformer_that_is_meant() -> None:
 def test_molecules_are_told_by_bonds_and_never_by_two_hydrogens() -> None:
     numbers, positions, molecule = two([8, 1, 1, 8, 1, 1], WATER, WATER + np.array([2.6, 0, 0]))
     assert np.array_equal(molecules_by_bonds(numbers, positions), molecule)
-    assert len(bonds(np.array([1, 1]), np.array([[0, 0, 0], [0.74, 0, 0.0]]))) == 0
     with pytest.raises(ScoreError, match="column `molecule`"):
         molecules_by_bonds(np.array([92, 1]), np.zeros((2, 3)))
 

@@ -14,7 +14,7 @@ from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.crystal import cluster_from_crystal, read_crystal
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.assembly.scoring.frame import Frame
-from kflow_sci.assembly.scoring.similarity import atom_orders, best_rotation, overlay
+from kflow_sci.assembly.scoring.similarity import atom_orders, overlay
 from kflow_sci.errors import ScoreError
 
 # A molecule without any symmetry: four different atoms in no plane.
@@ -182,15 +182,6 @@ def test_tolerances_out_of_range_and_foreign_molecules_are_refused() -> None:
             overlay(truth, truth, **values)
     with pytest.raises(ScoreError, match="molecule 0 of the prediction"):
         overlay(Frame.of(crystal_like(CARBON_DIOXIDE)), truth)
-
-
-def test_best_rotation_agrees_with_scipy() -> None:
-    rng = np.random.default_rng(0)
-    source, target = rng.normal(size=(2, 7, 3))
-    expected, norm = Rotation.align_vectors(target, source)
-    rotation, gain = best_rotation((target.T @ source)[None])
-    assert rotation[0] == pytest.approx(expected.as_matrix(), abs=1e-9)
-    assert np.square(source).sum() + np.square(target).sum() - 2 * gain[0] == pytest.approx(norm**2)
 
 
 def test_atom_orders_of_benzene_are_the_twelve_of_its_ring() -> None:

@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 from kflow_sci.assembly.baselines.poses import ball_radius, random_parities, streams
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.molecule import Molecule
+from kflow_sci.assembly.superpose import superpose
 from kflow_sci.errors import ClusterError
 
 TOLERANCE = 2.0  # Å, PackMol's own default
@@ -153,15 +154,10 @@ def fit(
 
     Raises:
         ClusterError: an atom is more than 1e-3 Å from where the rigid copy has it.
-
-    Source:
-        Kabsch, Acta Cryst. A32 (1976) 922.
     """
     centroid = positions.mean(axis=1)
     template = parity[:, None, None] * molecule.positions
-    u, _, vt = np.linalg.svd((positions - centroid[:, None]).transpose(0, 2, 1) @ template)
-    u[:, :, 2] *= np.sign(np.linalg.det(u) * np.linalg.det(vt))[:, None]
-    rotation = u @ vt
+    rotation = superpose(template, positions - centroid[:, None])
     error = float(np.abs(centroid[:, None] + template @ rotation.transpose(0, 2, 1) - positions).max())
     if not error <= FIT_LIMIT:
         raise ClusterError(

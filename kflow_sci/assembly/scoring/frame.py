@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
 
-from kflow_sci.assembly.contacts import BOND_SLACK
-from kflow_sci.assembly.elements import COVALENT_RADIUS, SYMBOLS
+from kflow_sci.assembly.bonds import find_bonds, fragments
+from kflow_sci.assembly.elements import COVALENT_RADIUS, look_up
 from kflow_sci.errors import ScoreError
 
 if TYPE_CHECKING:
@@ -84,31 +83,10 @@ def number_without_gaps(labels: Iterable[int]) -> Int[np.ndarray, " atoms"]:
     return rank[inverse]
 
 
-def bonds(
-    numbers: Int[np.ndarray, " atoms"], positions: Float[np.ndarray, "atoms 3"]
-) -> Int[np.ndarray, "m 2"]:
-    """Pairs of atoms closer than the sum of their covalent radii + 0.4 Å; never two hydrogens.
-
-    Raises:
-        ScoreError: an element without a covalent radius.
-    """
-    radius = COVALENT_RADIUS[np.clip(numbers, 0, len(SYMBOLS) - 1)]
-    if np.isnan(radius).any() or numbers.max() >= len(SYMBOLS):
-        number = int(numbers[np.isnan(radius) | (numbers >= len(SYMBOLS))][0])
-        raise ScoreError(
-            f"element number {number} has no covalent radius here, so molecules cannot be told apart: "
-            "give a per-atom integer column `molecule` in the file"
-        )
-    pairs = cKDTree(positions).query_pairs(2 * float(radius.max()) + BOND_SLACK, output_type="ndarray")
-    i, j = pairs.T
-    close = np.linalg.norm(positions[i] - positions[j], axis=1) < radius[i] + radius[j] + BOND_SLACK
-    return pairs[close & ~((numbers[i] == 1) & (numbers[j] == 1))]
-
-
 def molecules_by_bonds(
     numbers: Int[np.ndarray, " atoms"], positions: Float[np.ndarray, "atoms 3"]
 ) -> Int[np.ndarray, " atoms"]:
-    """Tell molecules apart by their bonds.
+    """Tell molecules apart by their bonds; see ``bonds.find_bonds``.
 
     Returns:
         Molecule of each atom, numbered by first atom, ``(atoms,)``.
@@ -116,9 +94,10 @@ def molecules_by_bonds(
     Raises:
         ScoreError: an element without a covalent radius.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    i, j = bonds(numbers, positions).T
-    graph = coo_array((np.ones(len(i), dtype=bool), (i, j)), shape=(len(numbers), len(numbers)))
-    return number_without_gaps(connected_components(graph, directed=False)[1])
+    unknown = numbers[np.isnan(look_up(COVALENT_RADIUS, numbers))]
+    if len(unknown):
+        raise ScoreError(
+            f"element number {unknown[0]} has no covalent radius here, so molecules cannot be told apart: "
+            "give a per-atom integer column `molecule` in the file"
+        )
+    return fragments(len(numbers), find_bonds(numbers, positions))

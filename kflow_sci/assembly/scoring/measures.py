@@ -118,7 +118,7 @@ class Reference:
     @cached_property
     def polar(self) -> Bool[np.ndarray, " atoms"]:
         """Hydrogens that make hydrogen bonds."""
-        return packing.polar_hydrogens(self.frame.numbers, self.frame.positions, self.frame.molecule)
+        return packing.own_polar_hydrogens(self.frame.numbers, self.frame.positions, self.frame.molecule)
 
     @cached_property
     def volume(self) -> float:

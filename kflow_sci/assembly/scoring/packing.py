@@ -12,9 +12,10 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
-from kflow_sci.assembly.contacts import ACCEPTORS, CLASH_FRACTION, DONORS, HYDROGEN_BOND_FRACTION
-from kflow_sci.assembly.elements import BONDI_RADIUS, COVALENT_RADIUS, SYMBOLS
-from kflow_sci.assembly.scoring.frame import Frame, bonds
+from kflow_sci.assembly.bonds import find_bonds
+from kflow_sci.assembly.contacts import ACCEPTORS, CLASH_FRACTION, contact_limits, polar_hydrogens
+from kflow_sci.assembly.elements import VAN_DER_WAALS_RADIUS, look_up
+from kflow_sci.assembly.scoring.frame import Frame
 from kflow_sci.errors import ScoreError
 
 CONTACT_GAP = 0.5
@@ -39,27 +40,22 @@ def radii(numbers: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     Raises:
         ScoreError: an element with neither.
     """
-    inside = np.clip(numbers, 0, len(SYMBOLS) - 1)
-    radius = np.where(np.isnan(BONDI_RADIUS[inside]), COVALENT_RADIUS[inside] + 0.8, BONDI_RADIUS[inside])
-    if np.isnan(radius).any() or numbers.max(initial=0) >= len(SYMBOLS):
-        number = int(numbers[np.isnan(radius) | (numbers >= len(SYMBOLS))][0])
+    radius = look_up(VAN_DER_WAALS_RADIUS, numbers)
+    unknown = numbers[np.isnan(radius)]
+    if len(unknown):
         raise ScoreError(
-            f"element number {number} has no van der Waals radius: clashes and contacts cannot be counted"
+            f"element number {unknown[0]} has no van der Waals radius: clashes and contacts cannot be counted"
         )
     return radius
 
 
-def polar_hydrogens(
+def own_polar_hydrogens(
     numbers: Int[np.ndarray, " n"], positions: Float[np.ndarray, "n 3"], molecule: Int[np.ndarray, " n"]
 ) -> Bool[np.ndarray, " n"]:
     """Hydrogens bonded to N, O, F or S of their own molecule: those that make hydrogen bonds."""
     # Molecules moved far apart keep no bonds but their own.
     spread = 1e3 + 2 * float(np.ptp(positions, axis=0).max(initial=0.0))
-    pairs = bonds(numbers, positions + np.outer(molecule, [spread, 0.0, 0.0]))
-    polar = np.zeros(len(numbers), dtype=bool)
-    for hydrogen, partner in (pairs.T, pairs.T[::-1]):
-        polar[hydrogen[(numbers[hydrogen] == 1) & np.isin(numbers[partner], DONORS)]] = True
-    return polar
+    return polar_hydrogens(numbers, find_bonds(numbers, positions + np.outer(molecule, [spread, 0.0, 0.0])))
 
 
 def clash_pairs(
@@ -91,15 +87,13 @@ def clash_pairs(
     """
     radius = radii(numbers)
     if polar is None:
-        polar = polar_hydrogens(numbers, positions, molecule)
+        polar = own_polar_hydrogens(numbers, positions, molecule)
     pairs = cKDTree(positions).query_pairs(
         2 * CLASH_FRACTION * float(radius.max(initial=0)), output_type="ndarray"
     )
-    i, j = pairs[molecule[pairs[:, 0]] != molecule[pairs[:, 1]]].T
-    acceptor = np.isin(numbers, ACCEPTORS)
-    bonding = (polar[i] & acceptor[j]) | (acceptor[i] & polar[j])
-    limit = np.where(bonding, HYDROGEN_BOND_FRACTION, CLASH_FRACTION) * (radius[i] + radius[j])
-    return int(np.count_nonzero(np.linalg.norm(positions[i] - positions[j], axis=1) < limit))
+    pairs = pairs[molecule[pairs[:, 0]] != molecule[pairs[:, 1]]]
+    distance = np.linalg.norm(np.subtract(*positions[pairs.T]), axis=1)
+    return int(np.count_nonzero(distance < contact_limits(pairs, radius, polar, np.isin(numbers, ACCEPTORS))))
 
 
 def voronoi_volume(positions: Float[np.ndarray, "n 3"], molecule: Int[np.ndarray, " n"], which: int) -> float:

@@ -20,6 +20,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from kflow_sci.assembly.scoring.frame import Frame
+from kflow_sci.assembly.superpose import best_rotation
 from kflow_sci.assembly.symmetry import point_group
 from kflow_sci.errors import ScoreError
 
@@ -338,27 +339,12 @@ class _Search:
         source = source - (weight * source).sum(axis=0) / weight.sum()
         target = target - (weight * target).sum(axis=0) / weight.sum()
         cross = self.cross[mine, theirs]
-        rotation = best_rotation((cross.sum(axis=0) + (weight * target).T @ source)[None])[0][0]
+        rotation = best_rotation(cross.sum(axis=0) + (weight * target).T @ source)[0]
         squares = self.own[mine] + self.state_own[theirs] - 2 * (cross * rotation).sum(axis=(1, 2))
         squares = np.maximum(squares, 0.0) + weight[:, 0] * np.square(source @ rotation.T - target).sum(
             axis=1
         )
         return rotation, float(np.sqrt(squares.sum() / weight.sum())), np.sqrt(squares / weight[:, 0])
-
-
-def best_rotation(
-    cross: Float[np.ndarray, "t 3 3"],
-) -> tuple[Float[np.ndarray, "t 3 3"], Float[np.ndarray, " t"]]:
-    """Proper rotations R that maximise ``Σ R ∘ cross``, and the maxima, for ``cross = Σ target sourceᵀ``.
-
-    Source:
-        Kabsch, Acta Cryst. A32 (1976) 922.
-    """
-    u, singular, vt = np.linalg.svd(cross)
-    hand = np.where(np.linalg.det(u) * np.linalg.det(vt) < 0, -1.0, 1.0)
-    u[:, :, 2] *= hand[:, None]
-    singular[:, 2] *= hand
-    return u @ vt, singular.sum(axis=1)
 
 
 def atom_orders(

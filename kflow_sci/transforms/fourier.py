@@ -34,8 +34,8 @@ class FourierTransform(GridTransform):
 
     Args:
         shape: Number of samples along each transformed axis, 1 to 3 axes, odd or even.
-        shells: ``unit`` for rings of width 1 about the whole numbers; a number for that many rings of equal width;
-            or the K−1 inner edges, rising (shell j holds ``edges[j−1] <= |k| < edges[j]``).
+        shells: ``unit`` for rings of width 1 about the whole numbers (halves count up); a number for that many rings
+            of equal width; or the K−1 inner edges, rising (shell j holds ``edges[j−1] <= |k| < edges[j]``).
         spacing: Distance of samples, one for all axes or one per axis; only ratios matter.
 
     Attributes:

@@ -17,7 +17,7 @@ from torch import Tensor
 from kflow_sci.errors import TransformError
 from kflow_sci.transforms.affinity import gaussian_weights
 from kflow_sci.transforms.base import NodeTransform
-from kflow_sci.transforms.shells import cut_shells
+from kflow_sci.transforms.shells import RESOLUTION, cut_shells
 
 Affinity = Callable[[Tensor, Tensor], Tensor]
 
@@ -83,9 +83,7 @@ class GraphSpectralTransform(NodeTransform):
         real = torch.arange(values.shape[1], device=values.device) < count[:, None]
         basis = basis * real[:, None, :] * mask[:, :, None]
         values = values.masked_fill(~real, 0.0)
-        # Single precision resolves eigenvalues to about 1e-6 of the largest.
-        tolerance = 1e-9 if weights.dtype == torch.float64 else 1e-5
-        shell_of = cut_shells(values, count, n_shells, cut, tolerance=tolerance)
+        shell_of = cut_shells(values, count, n_shells, cut, tolerance=RESOLUTION[values.dtype])
         super().__init__(basis, shell_of, n_shells, values)
 
     @classmethod
@@ -147,13 +145,17 @@ def check_weights(weights: Float[Tensor, "batch nodes nodes"]) -> None:
     """Make sure that edge weights define a Laplacian.
 
     Raises:
-        TransformError: weights that are not square, symmetric, finite and non-negative.
+        TransformError: weights that are not square, symmetric, finite, non-negative and of float32 or float64.
 
     Example:
         >>> check_weights(torch.ones(1, 4, 4))
     """
     if weights.ndim != 3 or weights.shape[1] != weights.shape[2]:
         raise TransformError(f"weights have shape {tuple(weights.shape)}, expected (batch, nodes, nodes)")
+    if weights.dtype not in RESOLUTION:
+        raise TransformError(
+            f"edge weights are {weights.dtype}, expected float32 or float64: convert the points"
+        )
     if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
         raise TransformError("edge weights must be finite and >= 0: check the points for NaN")
     asymmetry = float((weights - weights.transpose(1, 2)).abs().max()) if weights.numel() else 0.0

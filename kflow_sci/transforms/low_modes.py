@@ -8,6 +8,7 @@ proves that none was missed; if one was, the full decomposition is taken. Parts 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from scipy.linalg import eigh
 from scipy.sparse import csgraph, csr_matrix, diags
@@ -15,10 +16,10 @@ from scipy.sparse.linalg import eigsh, splu
 from scipy.spatial import cKDTree
 
 from kflow_sci.errors import TransformError
+from kflow_sci.transforms.shells import RESOLUTION
 
 # Up to this size a full decomposition is faster than Lanczos iterations.
 _DENSE = 300
-EQUAL = 1e-8  # difference of equal eigenvalues, relative to the largest possible one
 _TIE = 1e-5  # as in affinity.knn_weights
 
 
@@ -115,7 +116,9 @@ def _whole_spaces(values: np.ndarray, modes: int, nodes: int, largest: float) ->
     """How many of the values to keep: at most ``modes``, ending where the next value is another one."""
     if len(values) <= modes:
         return len(values)
-    opens = np.flatnonzero(np.diff(values) > EQUAL * max(largest, np.finfo(float).tiny)) + 1
+    opens = (
+        np.flatnonzero(np.diff(values) > RESOLUTION[torch.float64] * max(largest, np.finfo(float).tiny)) + 1
+    )
     if not len(opens):
         raise TransformError(
             f"the lowest space of equal eigenvalues has more than {modes} of {nodes} dimensions: ask for more modes"

@@ -20,7 +20,7 @@ from kflow_sci.errors import TransformError
 from kflow_sci.transforms.affinity import gaussian_weights
 from kflow_sci.transforms.base import NodeTransform
 from kflow_sci.transforms.graph import GraphSpectralTransform, check_weights
-from kflow_sci.transforms.shells import shells_by_count
+from kflow_sci.transforms.shells import RESOLUTION, shells_by_count
 
 
 class NestedTransform(NodeTransform):
@@ -175,10 +175,9 @@ def _inside(edges: Tensor, place: Tensor, nodes: int, n_shells: int) -> NodeTran
     basis[sample[at], place[at], owner[at]] = columns.unflatten(0, (batch, groups))[at]
     flat = values.masked_fill(~inner, torch.inf).view(batch, -1)
     count = inner.view(batch, -1).sum(1)
-    order = flat.argsort(dim=1, stable=True)[:, : int(count.max())]
+    order = flat.argsort(dim=1, stable=True)[:, : max(1, int(count.max()))]
     ranked = flat.gather(1, order)
     ranked = ranked.masked_fill(~torch.isfinite(ranked), 0.0)
     basis = basis.flatten(2).gather(2, order[:, None, :].expand(-1, nodes, -1))
-    tolerance = 1e-9 if values.dtype == torch.float64 else 1e-5
-    shell_of = shells_by_count(ranked, count, n_shells, tolerance=tolerance)
+    shell_of = shells_by_count(ranked, count, n_shells, tolerance=RESOLUTION[values.dtype])
     return NodeTransform(basis, shell_of, n_shells, ranked)

@@ -18,8 +18,8 @@ from torch import Tensor
 from kflow_sci.errors import TransformError
 from kflow_sci.transforms.base import NodeTransform
 from kflow_sci.transforms.graph import wave_numbers
-from kflow_sci.transforms.low_modes import EQUAL, low_modes, sparse_neighbours
-from kflow_sci.transforms.shells import cut_shells
+from kflow_sci.transforms.low_modes import low_modes, sparse_neighbours
+from kflow_sci.transforms.shells import RESOLUTION, cut_shells
 
 
 class TruncatedNodeTransform(NodeTransform):
@@ -142,7 +142,7 @@ class PartialGraphTransform(TruncatedNodeTransform):
             values[i, : len(value)] = torch.from_numpy(value)
             basis[i, : vectors.shape[0], : vectors.shape[1]] = torch.from_numpy(vectors)
             mask[i, : vectors.shape[0]] = True
-        shell_of = cut_shells(values, count, n_shells - 1, cut, tolerance=10 * EQUAL)
+        shell_of = cut_shells(values, count, n_shells - 1, cut, tolerance=RESOLUTION[torch.float64])
         super().__init__(
             basis.to(device, dtype), shell_of.to(device), n_shells, values.to(device, dtype), mask.to(device)
         )

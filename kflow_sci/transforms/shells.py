@@ -19,6 +19,10 @@ from kflow_sci.errors import TransformError
 
 CUTS = ("count", "gap")
 
+# Eigenvalues closer than this share of the largest count as one space. Rounding turns a projector by about the machine
+# precision over the gap at its edge, so the bound also limits that error: 1e-9 in double precision.
+RESOLUTION = {torch.float64: 1e-6, torch.float32: 1e-5}
+
 
 def cut_shells(
     values: Float[Tensor, "batch modes"],

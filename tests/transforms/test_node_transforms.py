@@ -10,9 +10,9 @@ import torch
 from kflow_sci.errors import TransformError
 from kflow_sci.testing import assert_isometry, assert_shell_projectors, relative_error
 from kflow_sci.transforms.base import NodeTransform
-from kflow_sci.transforms.shells import shells_by_count
 from kflow_sci.transforms.graph import GraphSpectralTransform
 from kflow_sci.transforms.node_pca import NodePCATransform, node_second_moment
+from kflow_sci.transforms.shells import shells_by_count
 
 CUBE = torch.tensor([[x, y, z] for x in (-1.0, 1) for y in (-1.0, 1) for z in (-1.0, 1)], dtype=torch.float64)
 OCTAHEDRON = torch.cat([torch.eye(3, dtype=torch.float64), -torch.eye(3, dtype=torch.float64)])
@@ -27,8 +27,9 @@ def cloud(batch: int = 3, nodes: int = 11) -> torch.Tensor:
 
 
 def rotation() -> torch.Tensor:
-    q, r = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64))
-    return q
+    return torch.linalg.qr(
+        torch.randn(3, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    ).Q
 
 
 @pytest.mark.parametrize("points", [cloud(), CUBE[None], OCTAHEDRON[None], RING[None]])

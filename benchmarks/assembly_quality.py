@@ -25,13 +25,13 @@ from kflow_sci import __version__
 from kflow_sci.assembly.baselines import packmol, random_ball, renumbered
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.contacts import clashing_pairs
-from kflow_sci.assembly.crystal import cluster_from_crystal, read_crystal
-from kflow_sci.assembly.generate import Request, load_model, propose
-from kflow_sci.assembly.relax import resolve_clashes
+from kflow_sci.assembly.energy.relax import resolve_clashes
+from kflow_sci.assembly.model.generate import Request, load_model, propose
+from kflow_sci.assembly.model.validate import residual_angles
+from kflow_sci.assembly.reading.crystal import cluster_from_crystal, read_crystal
 from kflow_sci.assembly.scoring.matching import matched_pm
 from kflow_sci.assembly.scoring.report import score_clusters
 from kflow_sci.assembly.scoring.statistics import bootstrap
-from kflow_sci.assembly.validate import residual_angles
 from kflow_sci.errors import ClusterError
 from kflow_sci.report.tables import Column, Estimate, Provenance, Row, markdown_table, write_csv
 

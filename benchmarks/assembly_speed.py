@@ -25,11 +25,11 @@ import torch
 
 from kflow_sci import __version__
 from kflow_sci.assembly.baselines import packmol
-from kflow_sci.assembly.batch import collate
-from kflow_sci.assembly.embed import from_smiles
-from kflow_sci.assembly.generate import Request, load_model, propose
-from kflow_sci.assembly.model import ClusterModel
-from kflow_sci.assembly.relax import resolve_clashes
+from kflow_sci.assembly.energy.relax import resolve_clashes
+from kflow_sci.assembly.model.batch import collate
+from kflow_sci.assembly.model.cluster_model import ClusterModel
+from kflow_sci.assembly.model.generate import Request, load_model, propose
+from kflow_sci.assembly.reading.embed import from_smiles
 from kflow_sci.report.tables import Column, Row, write_csv, write_markdown
 
 HERE = Path(__file__).parent

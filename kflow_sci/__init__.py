@@ -18,11 +18,11 @@ _HOME = {
     "PCATransform": "kflow_sci.transforms.pca",
     "Path": "kflow_sci.flow.path",
     "ShellSchedule": "kflow_sci.flow.schedule",
-    "assemble": "kflow_sci.assembly.generate",
-    "open_store": "kflow_sci.assembly.store",
-    "read_molecule": "kflow_sci.assembly.formats",
+    "assemble": "kflow_sci.assembly.model.generate",
+    "open_store": "kflow_sci.assembly.data.store",
+    "read_molecule": "kflow_sci.assembly.reading.formats",
     "solve": "kflow_sci.flow.solve",
-    "write_clusters": "kflow_sci.assembly.formats",
+    "write_clusters": "kflow_sci.assembly.writing",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

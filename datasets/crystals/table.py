@@ -45,7 +45,7 @@ def structure_checksum(path: Path) -> str:
     Raises:
         CrystalError: the file cannot be read.
     """
-    from kflow_sci.assembly.cif import read_cif
+    from kflow_sci.assembly.reading.cif import read_cif
 
     sites = read_cif(path)
     operations = np.concatenate(

@@ -56,7 +56,7 @@ def draw_clusters(
     a bar gives it. Bonds are the molecule's, or by covalent radii where it has none.
 
     Args:
-        clusters: Best first, as from ``energy.rank``; ``info`` may hold ``rank``, ``energy`` (kJ/mol per molecule)
+        clusters: Best first, as from ``interaction.rank``; ``info`` may hold ``rank``, ``energy`` (kJ/mol per molecule)
             and ``clashing_pairs`` (per molecule).
         path: The picture, png (or whatever else matplotlib writes by the suffix).
         columns: Pictures in a row.

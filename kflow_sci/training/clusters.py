@@ -19,12 +19,12 @@ from typing import Literal
 import numpy as np
 import torch
 
-from kflow_sci.assembly.batch import ClusterBatch
 from kflow_sci.assembly.cluster import Cluster
-from kflow_sci.assembly.dataset import ClusterDataset, crop
-from kflow_sci.assembly.model import ClusterModel, ModelConfig
-from kflow_sci.assembly.store import open_store
-from kflow_sci.assembly.validate import validate
+from kflow_sci.assembly.data.store import open_store
+from kflow_sci.assembly.model.batch import ClusterBatch
+from kflow_sci.assembly.model.cluster_model import ClusterModel, ModelConfig
+from kflow_sci.assembly.model.dataset import ClusterDataset, crop
+from kflow_sci.assembly.model.validate import validate
 from kflow_sci.errors import ConfigError
 from kflow_sci.training.config import TrainConfig
 from kflow_sci.training.module import FitResult, fit

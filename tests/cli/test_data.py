@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from kflow_sci.assembly import build as building
-from kflow_sci.assembly.build import build_store
-from kflow_sci.assembly.store import open_store
+from kflow_sci.assembly.data import build as building
+from kflow_sci.assembly.data.build import build_store
+from kflow_sci.assembly.data.store import open_store
 from kflow_sci.cli.main import main
 from kflow_sci.errors import ClusterError, OutputError
 from tests.crystals_by_hand import BENZENE, CARBON_DIOXIDE, UREA, chfclbr_p21c
@@ -114,7 +114,7 @@ def test_a_killed_run_goes_on(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "again" / "x.kfc"
     code = (
         "import os, signal, sys\n"
-        "from kflow_sci.assembly import build\n"
+        "from kflow_sci.assembly.data import build\n"
         "build.PART = 2\n"
         "die = lambda done, total: done >= 4 and os.kill(os.getpid(), signal.SIGKILL)\n"
         "build.build_store(sys.argv[1], sys.argv[2], 7, progress=die)\n"
@@ -181,7 +181,7 @@ def test_a_fault_of_the_program_is_not_taken_for_a_bad_crystal(
 
 
 def test_every_independent_molecule_can_be_a_centre(tmp_path: Path) -> None:
-    from tests.assembly.test_crystal import two_conformers
+    from tests.assembly.reading.test_crystal import two_conformers
 
     (tmp_path / "z.cif").write_text(two_conformers(10.0))
     for centres, ids in (("first", ["z"]), ("all", ["z", "z_2"])):

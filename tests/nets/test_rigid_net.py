@@ -7,10 +7,10 @@ import pytest
 import roma
 import torch
 
-from kflow_sci.assembly.batch import ClusterBatch, molecule_table, spread_subset
-from kflow_sci.assembly.model import ClusterModel, ModelConfig
+from kflow_sci.assembly.model.batch import ClusterBatch, molecule_table, spread_subset
+from kflow_sci.assembly.model.cluster_model import ClusterModel, ModelConfig
+from kflow_sci.assembly.model.start import random_start
 from kflow_sci.assembly.molecule import Molecule
-from kflow_sci.assembly.start import random_start
 from kflow_sci.errors import ClusterError, ConfigError
 from kflow_sci.flow.rigid import Pose
 from kflow_sci.testing import relative_error

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from kflow_sci.assembly.generate import Request, load_model, propose
-from kflow_sci.assembly.store import open_store
+from kflow_sci.assembly.data.store import open_store
+from kflow_sci.assembly.model.generate import Request, load_model, propose
 from kflow_sci.checkpoint import load_checkpoint
 from kflow_sci.errors import ClusterError, ConfigError
 from kflow_sci.training.clusters import load_data, model_config, new_model, read_split, train_clusters

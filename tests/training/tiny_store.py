@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from kflow_sci.assembly.build import build_store
+from kflow_sci.assembly.data.build import build_store
 from tests.crystals_by_hand import BENZENE, UREA, chfclbr_p21c
 
 SPLIT = {"urea": "train", "benzene": "train", "chfclbr": "val"}

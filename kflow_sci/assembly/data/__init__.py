@@ -1,0 +1,1 @@
+"""Data sets: folders of crystals become compact files of clusters."""

@@ -1,0 +1,1 @@
+"""What happens between molecules: bond orders and parameters, the pair energy, and relaxing what overlaps."""

@@ -1,0 +1,219 @@
+"""Parameters of the pair energy: van der Waals contacts and point charges of rigid molecules.
+
+The one idea: MMFF94 where RDKit can type every atom, because its contacts and its charges were fitted together and
+know hydrogen bonds; else the van der Waals table of UFF, which has every element, with Gasteiger charges or none.
+Which one was used travels with the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from kflow_sci.assembly.bonds import bonded_pairs
+from kflow_sci.assembly.contacts import polar_hydrogens
+from kflow_sci.assembly.elements import NUMBER_OF, SYMBOLS
+from kflow_sci.assembly.energy.bond_orders import bond_orders
+from kflow_sci.assembly.molecule import Molecule
+from kflow_sci.errors import ConfigError, MoleculeError
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+KJ_PER_KCAL = 4.184
+CHARGES = ("auto", "mmff", "gasteiger", "none")
+
+# Distance of least energy (Å) and depth (kcal/mol) of two like atoms. Rappé, Casewit, Colwell, Goddard & Skiff,
+# J. Am. Chem. Soc. 114 (1992) 10024, table 1.
+_UFF = {
+    "H": (2.886, 0.044), "Li": (2.451, 0.025), "Be": (2.745, 0.085), "B": (4.083, 0.180), "C": (3.851, 0.105),
+    "N": (3.660, 0.069), "O": (3.500, 0.060), "F": (3.364, 0.050), "Na": (2.983, 0.030), "Mg": (3.021, 0.111),
+    "Al": (4.499, 0.505), "Si": (4.295, 0.402), "P": (4.147, 0.305), "S": (4.035, 0.274), "Cl": (3.947, 0.227),
+    "K": (3.812, 0.035), "Ca": (3.399, 0.238), "As": (4.230, 0.309), "Se": (4.205, 0.291), "Br": (4.189, 0.251),
+    "Sn": (4.392, 0.567), "Te": (4.470, 0.398), "I": (4.500, 0.339),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class ForceField:
+    """What the pair energy needs to know of the atoms of a few molecules.
+
+    Attributes:
+        name: ``MMFF94`` (buffered 14-7 contacts) or ``UFF`` (Lennard-Jones 12-6 contacts).
+        charge_name: ``MMFF94``, ``Gasteiger``, ``given`` or ``none``.
+        types: Per molecule the type of each atom, ``(n,)``: a row of the two tables.
+        charges: Per molecule the charge of each atom, ``(n,)``, in elementary charges.
+        distance: Distance of least energy of each pair of types, Å, ``(t, t)``.
+        depth: Depth of the well of each pair of types, kJ/mol, ``(t, t)``.
+    """
+
+    name: str
+    charge_name: str
+    types: tuple[Int[np.ndarray, " n"], ...]
+    charges: tuple[Float[np.ndarray, " n"], ...]
+    distance: Float[np.ndarray, "t t"]
+    depth: Float[np.ndarray, "t t"]
+
+
+def force_field(
+    molecules: Sequence[Molecule], charges: str | Sequence[Float[np.ndarray, " n"]] = "auto"
+) -> ForceField:
+    """Parameters for the contacts and charges between copies of these molecules.
+
+    Args:
+        molecules: The templates of a cluster.
+        charges: ``auto`` takes MMFF94 charges, else Gasteiger's, else none; ``mmff``, ``gasteiger`` and ``none``
+            insist; or the charges of the atoms of each molecule, in elementary charges.
+
+    Raises:
+        ConfigError: an unknown word for ``charges``, or charges that do not fit the atoms.
+        MoleculeError: ``mmff`` or ``gasteiger`` is asked for and a molecule has none.
+    """
+    if isinstance(charges, str):
+        if charges not in CHARGES:
+            raise ConfigError(
+                f"charges is {charges!r}, but must be one of {', '.join(CHARGES)} or an array per molecule"
+            )
+        return _force_field(tuple(molecules), charges)
+    given = tuple(np.asarray(q, dtype=np.float64) for q in charges)
+    if [q.shape for q in given] != [(len(molecule),) for molecule in molecules]:
+        shapes = ", ".join(str(len(molecule)) for molecule in molecules)
+        raise ConfigError(f"charges must be one array per molecule with {shapes} values: one for each atom")
+    field = _force_field(tuple(molecules), "none")
+    return ForceField(field.name, "given", field.types, given, field.distance, field.depth)
+
+
+@lru_cache(maxsize=64)
+def _force_field(molecules: tuple[Molecule, ...], charges: str) -> ForceField:
+    mols = [_rdkit(molecule) for molecule in molecules]
+    typed = _mmff(molecules, mols)
+    types, distance, depth = typed[:3] if typed else _uff(molecules)
+    name = "MMFF94" if typed else "UFF"
+    none = tuple(np.zeros(len(molecule)) for molecule in molecules)
+    if charges == "none":
+        return ForceField(name, "none", types, none, distance, depth)
+    # Charges that do not add up are the sign of a wrong type, and would outweigh everything else.
+    if typed and charges != "gasteiger" and _balanced(typed[3], mols):
+        return ForceField(name, "MMFF94", types, typed[3], distance, depth)
+    gasteiger = _gasteiger(mols) if charges != "mmff" else None
+    if gasteiger is not None:
+        return ForceField(name, "Gasteiger", types, gasteiger, distance, depth)
+    if charges != "auto":
+        names = ", ".join(molecule.name for molecule in molecules)
+        raise MoleculeError(
+            f"{names}: no {charges} charges for these atoms: use charges='auto' or give your own"
+        )
+    return ForceField(name, "none", types, none, distance, depth)
+
+
+def _rdkit(molecule: Molecule) -> Mol | None:
+    """The molecule for RDKit, or None where its bonds make no chemical sense."""
+    from rdkit import Chem, rdBase
+
+    try:
+        orders, formal = bond_orders(molecule)
+    except MoleculeError:
+        return None
+    kinds = {
+        1.0: Chem.BondType.SINGLE,
+        1.5: Chem.BondType.AROMATIC,
+        2.0: Chem.BondType.DOUBLE,
+        3.0: Chem.BondType.TRIPLE,
+    }
+    mol = Chem.RWMol()
+    for number, charge in zip(molecule.numbers, formal, strict=True):
+        atom = Chem.Atom(int(number))
+        atom.SetNoImplicit(True)
+        atom.SetFormalCharge(int(charge))
+        mol.AddAtom(atom)
+    for (i, j), order in zip(bonded_pairs(molecule), orders, strict=True):
+        mol.AddBond(int(i), int(j), kinds[float(order)])
+        if order == 1.5:
+            for atom in (mol.GetAtomWithIdx(int(i)), mol.GetAtomWithIdx(int(j))):
+                atom.SetIsAromatic(True)
+    with rdBase.BlockLogs():
+        try:
+            Chem.SanitizeMol(mol)
+        except Chem.MolSanitizeException:
+            return None
+    return mol
+
+
+def _mmff(
+    molecules: tuple[Molecule, ...], mols: Sequence[Mol | None]
+) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray, tuple[np.ndarray, ...]] | None:
+    """Types, distances, depths and charges of MMFF94; None if an atom has no type."""
+    from functools import reduce
+
+    from rdkit import Chem, rdBase
+    from rdkit.Chem import rdForceFieldHelpers
+
+    known = [mol for mol in mols if mol is not None]
+    if len(known) < len(mols):
+        return None
+    # Two copies of everything: the pair parameters of RDKit are for two atoms of one object.
+    both = reduce(Chem.CombineMols, [*known, *known])
+    with rdBase.BlockLogs():
+        Chem.SanitizeMol(both)
+        properties = rdForceFieldHelpers.MMFFGetMoleculeProperties(both)
+    if properties is None:
+        return None
+    half = both.GetNumAtoms() // 2
+    kinds, first, types = np.unique(
+        [properties.GetMMFFAtomType(i) for i in range(half)], return_index=True, return_inverse=True
+    )
+    distance, depth = np.zeros((2, len(kinds), len(kinds)))
+    for s, i in enumerate(first):
+        for t, j in enumerate(first):
+            _, _, distance[s, t], depth[s, t] = properties.GetMMFFVdWParams(int(i), int(half + j))
+    cuts = np.cumsum([len(molecule) for molecule in molecules])[:-1]
+    charges = np.array([properties.GetMMFFPartialCharge(i) for i in range(half)])
+    return tuple(np.split(types, cuts)), distance, KJ_PER_KCAL * depth, tuple(np.split(charges, cuts))
+
+
+def _uff(molecules: tuple[Molecule, ...]) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
+    """Types, distances and depths of UFF; polar hydrogens have no contacts of their own, as in OPLS and TIP3P.
+
+    UFF knows no hydrogen bonds: with its hydrogen of 2.9 Å a true one would cost more than it gains.
+    """
+    table = np.zeros((len(SYMBOLS) + 1, 2))
+    for symbol, values in _UFF.items():
+        table[NUMBER_OF[symbol]] = values
+    table[-1] = table[NUMBER_OF["H"]] * [1.0, 0.0]
+    atoms = [
+        np.where(polar_hydrogens(m.numbers, bonded_pairs(m)), len(SYMBOLS), m.numbers) for m in molecules
+    ]
+    kinds = np.unique(np.concatenate(atoms))
+    if (table[kinds, 0] == 0).any():
+        missing = ", ".join(SYMBOLS[k] for k in kinds[table[kinds, 0] == 0])
+        raise MoleculeError(
+            f"no van der Waals energy is known for {missing}: such clusters can be scored, not ranked"
+        )
+    distance, depth = (np.sqrt(np.outer(column, column)) for column in table[kinds].T)
+    return tuple(np.searchsorted(kinds, a) for a in atoms), distance, KJ_PER_KCAL * depth
+
+
+def _gasteiger(mols: Sequence[Mol | None]) -> tuple[np.ndarray, ...] | None:
+    """Gasteiger charges; None if an atom has no parameters."""
+    from rdkit import rdBase
+    from rdkit.Chem import rdPartialCharges
+
+    charges = []
+    for mol in mols:
+        if mol is None:
+            return None
+        with rdBase.BlockLogs():
+            rdPartialCharges.ComputeGasteigerCharges(mol, throwOnParamFailure=False)
+        charges.append(np.array([atom.GetDoubleProp("_GasteigerCharge") for atom in mol.GetAtoms()]))
+    return tuple(charges) if all(np.isfinite(q).all() for q in charges) else None
+
+
+def _balanced(charges: Sequence[Float[np.ndarray, " n"]], mols: Sequence[Mol | None]) -> bool:
+    """Whether the charges of each molecule add up to its formal charge."""
+    totals = [sum(atom.GetFormalCharge() for atom in mol.GetAtoms()) for mol in mols if mol is not None]
+    return all(abs(q.sum() - total) < 1e-3 for q, total in zip(charges, totals, strict=True))

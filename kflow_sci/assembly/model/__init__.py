@@ -1,0 +1,1 @@
+"""The learnt assembler: clusters as tensors, where they start, the network and its path, walking it, judging it."""

@@ -1,0 +1,257 @@
+"""The assembler: from one molecule to candidate clusters.
+
+The one idea: what the user fixes (molecule, copies, density, hand) makes a batch of empty poses; the model
+walks them from random starts; clashes are resolved; the candidates come back ranked. Every step is a function
+of its own, so a user can own the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from kflow_sci.assembly import DEFAULT_COPIES
+from kflow_sci.assembly.cluster import Cluster
+from kflow_sci.assembly.model.batch import ClusterBatch, molecule_table
+from kflow_sci.assembly.model.cluster_model import ClusterModel, ModelConfig
+from kflow_sci.assembly.model.start import random_start
+from kflow_sci.assembly.molecule import Molecule
+from kflow_sci.assembly.superpose import best_rotation
+from kflow_sci.checkpoint import load_checkpoint, load_weights
+from kflow_sci.errors import CheckpointError, ClusterError
+from kflow_sci.flow.rigid import Pose
+
+MAX_COPIES = 1000
+RELAX_ITERATIONS = 20
+HANDS = ("auto", "same", "both")
+_BODIES_PER_CHUNK = 1088
+_GRAM_PER_CM3 = 1.66053906660  # one dalton per Å^3 in g/cm^3 (CODATA 2018)
+
+
+def default_weights() -> Path:
+    """The weights that come with the package."""
+    return Path(str(resources.files("kflow_sci"))) / "weights" / "assembly.safetensors"
+
+
+def load_model(weights: str | Path | None = None, device: str = "cpu") -> tuple[ClusterModel, dict[str, Any]]:
+    """A cluster model and the header of its weights (what it is, what it was trained on).
+
+    Args:
+        weights: A checkpoint; the one in the package if None.
+        device: A torch device.
+
+    Raises:
+        CheckpointError: not a checkpoint of a cluster model.
+        ClusterError: the device is not there.
+    """
+    path = default_weights() if weights is None else Path(weights)
+    tensors, header = load_checkpoint(path)
+    if "model" not in header:
+        raise CheckpointError(f"{path} holds no cluster model: give weights that `kflow train` wrote")
+    model = ClusterModel(ModelConfig.from_dict(header["model"]))
+    model.adopt_bases(tensors)
+    load_weights(model, tensors, path)
+    try:
+        model.to(torch.device(device))
+    except (RuntimeError, AssertionError) as error:
+        raise ClusterError(
+            f"device '{device}' is not available: {str(error).splitlines()[0]} Use --device cpu"
+        ) from error
+    return model.eval(), header
+
+
+def volume_per_molecule(molecule: Molecule, density: float | None = None) -> float:
+    """Å^3 per molecule at a density in g/cm^3, or the expected volume in a crystal if None.
+
+    Raises:
+        ClusterError: the density is not a positive number below 30 g/cm^3.
+        MoleculeError: no density given and an element without a known crystal volume.
+    """
+    if density is None:
+        return molecule.crystal_volume
+    if not 0.0 < density < 30.0:
+        raise ClusterError(
+            f"density is {density:g} g/cm^3, outside (0, 30): organic crystals have about 0.8 to 2.5"
+        )
+    return molecule.mass * _GRAM_PER_CM3 / density
+
+
+def choose_hands(molecule: Molecule, copies: int, hands: str, rng: np.random.Generator) -> np.ndarray:
+    """Parity of each copy.
+
+    ``same``: all as given. ``both``: half of the copies are mirror images, dealt at random, as in a crystal
+    with inversion or glide. ``auto``: ``same`` for a molecule that equals its mirror image or whose
+    stereocentre was fixed by the input, else ``both``.
+
+    Raises:
+        ClusterError: unknown choice.
+    """
+    if hands not in HANDS:
+        raise ClusterError(f"hands '{hands}' is unknown: choose {', '.join(HANDS)}")
+    same = hands == "same" or not molecule.symmetry.chiral or (hands == "auto" and molecule.handed)
+    parity = np.ones(copies, dtype=np.int64)
+    if not same:
+        parity[rng.permutation(copies)[: copies // 2]] = -1
+    return parity
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be assembled: all that decides the answer, together with the weights.
+
+    Attributes:
+        copies: Molecules per cluster.
+        samples: Clusters.
+        seed: Of start positions, orientations and hands.
+        steps: Steps per shell; the model's own if None.
+        density: g/cm^3; the expected density in a crystal if None.
+        hands: See ``choose_hands``.
+
+    Raises:
+        ClusterError: a number out of range.
+    """
+
+    copies: int = DEFAULT_COPIES
+    samples: int = 10
+    seed: int = 0
+    steps: tuple[int, ...] | None = None
+    density: float | None = None
+    hands: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.copies <= MAX_COPIES:
+            raise ClusterError(
+                f"copies is {self.copies}, outside 2 … {MAX_COPIES}: a cluster needs at least two molecules"
+            )
+        if self.samples < 1:
+            raise ClusterError(f"samples is {self.samples}, but at least 1 is needed")
+        if self.seed < 0:
+            raise ClusterError(f"seed is {self.seed}, but must be >= 0")
+
+
+def propose(
+    model: ClusterModel,
+    molecule: Molecule,
+    request: Request,
+    progress: Callable[[int], None] | None = None,
+) -> list[Cluster]:
+    """Raw samples of the flow, clashes not resolved, in the order they were drawn.
+
+    Sample i depends on (seed, i) alone, not on how many are drawn or on the size of the machine.
+
+    Args:
+        model: See ``load_model``.
+        molecule: The rigid molecule.
+        request: What is wanted.
+        progress: Called with the number of samples finished.
+    """
+    volume = volume_per_molecule(molecule, request.density)
+    parameter = next(model.parameters())
+    table = type(empty := molecule_table([molecule], parameter.dtype))(
+        *(t.to(parameter.device) for t in empty)
+    )
+    chunk = max(1, _BODIES_PER_CHUNK // request.copies)
+    clusters: list[Cluster] = []
+    for first in range(0, request.samples, chunk):
+        members = range(first, min(first + chunk, request.samples))
+        parity = np.stack(
+            [
+                choose_hands(
+                    molecule, request.copies, request.hands, np.random.default_rng([request.seed, i])
+                )
+                for i in members
+            ]
+        )
+        size = len(members)
+        mask = torch.ones(size, request.copies, dtype=torch.bool, device=parameter.device)
+        length = torch.full((size,), volume ** (1.0 / 3.0), dtype=parameter.dtype, device=parameter.device)
+        starts = [random_start(mask[:1], length[:1], _generator(request.seed, i)) for i in members]
+        start = Pose(torch.cat([p.centroid for p in starts]), torch.cat([p.rotation for p in starts]))
+        batch = ClusterBatch(
+            tuple(str(i) for i in members),
+            table,
+            torch.zeros(size, request.copies, dtype=torch.long, device=parameter.device),
+            torch.as_tensor(parity, dtype=parameter.dtype, device=parameter.device),
+            mask,
+            length,
+            start,
+        )
+        pose, solution = model.sample(batch, start, request.steps)
+        centroid, rotation = (x.double().cpu().numpy() for x in pose)
+        for row, i in enumerate(members):
+            info = {"sample": i, "volume": volume, "calls": solution.calls}
+            kind = np.zeros(request.copies, dtype=np.int64)
+            clusters.append(
+                # Rotations without the rounding of single precision keep bond lengths exact.
+                Cluster((molecule,), kind, centroid[row], best_rotation(rotation[row])[0], parity[row], info)
+            )
+        if progress is not None:
+            progress(len(clusters))
+    return clusters
+
+
+def _generator(seed: int, sample: int) -> torch.Generator:
+    state = np.random.SeedSequence([seed, sample]).generate_state(2, np.uint32)
+    return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+
+
+def assemble(
+    source: object,
+    copies: int = DEFAULT_COPIES,
+    samples: int = 10,
+    seed: int = 0,
+    *,
+    steps_per_shell: int | Sequence[int] | None = None,
+    density: float | None = None,
+    hands: str = "auto",
+    resolve: bool = True,
+    weights: str | Path | None = None,
+    device: str = "cpu",
+    progress: Callable[[int], None] | None = None,
+) -> list[Cluster]:
+    """Candidate clusters of a molecule, best first.
+
+    Args:
+        source: A SMILES, a file (xyz, extxyz, sdf, mol, mol2, pdb, cif), ASE atoms, an RDKit or pymatgen
+            molecule, or a ``Molecule``.
+        copies: Molecules per cluster.
+        samples: Clusters to make.
+        seed: The same seed gives the same clusters.
+        steps_per_shell: Solver steps, one number or one per shell; the model's own if None.
+        density: g/cm^3; else the expected density of the crystal.
+        hands: ``auto``, ``same`` or ``both`` mirror images; see ``choose_hands``.
+        resolve: Resolve the clashes of the final poses by a short rigid relaxation (at most 20 iterations).
+        weights: A checkpoint; that of the package if None.
+        device: A torch device.
+        progress: Called with the number of samples finished.
+
+    Returns:
+        Clusters in rank order: fewest clashing pairs, then lowest interaction energy per molecule. Their
+        ``info`` holds ``rank``, ``sample``, ``volume`` (Å^3 per molecule), ``calls`` of the network,
+        ``clashing_pairs`` per molecule and the energies of ``interaction.interaction_energy`` (kJ/mol per
+        molecule). ``to_ase()`` gives ASE atoms.
+
+    Raises:
+        KFlowError: bad input of any kind, in one line.
+    """
+    from kflow_sci.assembly.reading.formats import to_molecule
+
+    steps = (steps_per_shell,) if isinstance(steps_per_shell, int) else steps_per_shell
+    request = Request(copies, samples, seed, None if steps is None else tuple(steps), density, hands)
+    molecule = to_molecule(source)
+    model, _ = load_model(weights, device)
+    return finish(propose(model, molecule, request, progress), resolve)
+
+
+def finish(clusters: list[Cluster], resolve: bool) -> list[Cluster]:
+    """Resolve clashes if asked, add energies, and rank."""
+    from kflow_sci.assembly.energy.interaction import rank
+    from kflow_sci.assembly.energy.relax import resolve_clashes
+
+    return rank(resolve_clashes(clusters, iterations=RELAX_ITERATIONS if resolve else 0))

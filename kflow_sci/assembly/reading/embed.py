@@ -1,0 +1,142 @@
+"""SMILES to a rigid molecule.
+
+The one idea: several conformers by distance geometry, each relaxed in a force field, the lowest kept; the seed fixes
+them all. RDKit is imported here at the top, so this module is to be imported where it is used.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from rdkit import Chem, rdBase
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
+
+from kflow_sci.assembly.molecule import Molecule, check_composition
+from kflow_sci.assembly.reading.perceive import has_handed_centre, molecule_from_rdkit
+from kflow_sci.errors import MoleculeError
+
+_ATTEMPTS = 100  # per conformer; a structure that cannot exist is given up after seconds
+_RELAXATION = 2000  # iterations of the force field, enough for 200 atoms to converge
+_TETRAHEDRAL = (Chem.ChiralType.CHI_TETRAHEDRAL_CW, Chem.ChiralType.CHI_TETRAHEDRAL_CCW)
+
+
+def from_smiles(smiles: str, seed: int = 0, conformers: int = 10) -> Molecule:
+    """The lowest of several conformers of a SMILES, with all hydrogens.
+
+    Args:
+        smiles: One molecule. Stereocentres that it leaves open are chosen by the embedding.
+        seed: >= 0; the same seed gives the same molecule.
+        conformers: How many are tried, >= 1.
+
+    Returns:
+        A molecule whose ``handed`` is True where the SMILES specifies a tetrahedral centre and the molecule differs
+        from its mirror image. MMFF94 chooses the conformer; UFF where it lacks parameters; the first conformer as
+        embedded where both do.
+
+    Raises:
+        MoleculeError: an empty or invalid SMILES, several fragments, a single atom, more than ``MAX_ATOMS`` atoms,
+            an element that is not supported, or no 3-D structure found.
+
+    Source:
+        Embedding: ETKDGv3, Wang et al., J. Chem. Inf. Model. 60 (2020) 2044. MMFF94: Halgren, J. Comput. Chem. 17
+        (1996) 490. UFF: Rappé et al., J. Am. Chem. Soc. 114 (1992) 10024.
+    """
+    if conformers < 1 or seed < 0:
+        raise MoleculeError(
+            f"seed {seed} and conformers {conformers}: give a seed >= 0 and at least 1 conformer"
+        )
+    smiles = smiles.strip()
+    mol = parse_smiles(smiles)
+    label = f"SMILES '{_short(smiles)}'"
+    fragments = Chem.GetMolFrags(mol)
+    if len(fragments) > 1:
+        raise MoleculeError(
+            f"{label} holds {len(fragments)} separate molecules or ions: pass one component, the part before or after"
+            " the dot; salts and co-crystals are not supported yet"
+        )
+    specified = any(atom.GetChiralTag() in _TETRAHEDRAL for atom in mol.GetAtoms())
+    mol = Chem.AddHs(mol)
+    check_composition(np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()]), label)
+    with rdBase.BlockLogs():
+        ids = _embed(mol, seed, conformers)
+        if not ids:
+            raise MoleculeError(
+                f"no 3-D structure was found for {label}: check its rings and stereocentres, or give a file with"
+                " coordinates"
+            )
+        best = ids[int(np.argmin(_relax(mol, len(ids))))]
+    single = Chem.Mol(mol, confId=best)
+    molecule = molecule_from_rdkit(
+        single, label, smiles=smiles, handed=specified and has_handed_centre(single)
+    )
+    return replace(molecule, name=molecule.formula)
+
+
+def parse_smiles(smiles: str) -> Chem.Mol:
+    """A sanitised RDKit molecule; RDKit prints nothing.
+
+    Raises:
+        MoleculeError: the SMILES is empty or invalid; the message says where, as far as RDKit knows.
+    """
+    if not smiles:
+        raise MoleculeError("the SMILES is empty: give one, for example 'CC(=O)Oc1ccccc1C(=O)O'")
+    if any(c.isspace() for c in smiles):
+        raise MoleculeError(f"SMILES '{_short(smiles)}' holds a blank: give the SMILES alone, without a name")
+    # Older RDKit cannot capture what it logs; then the message goes without the cause.
+    with rdBase.BlockLogs(), getattr(rdBase, "CaptureErrorLog", rdBase.BlockLogs)() as log:
+        mol = Chem.MolFromSmiles(smiles)
+    if mol is None:
+        raise MoleculeError(
+            f"SMILES '{_short(smiles)}' is not valid{_cause(getattr(log, 'messages', ''))}: mend it"
+        )
+    if mol.GetNumAtoms() == 0:
+        raise MoleculeError(f"SMILES '{_short(smiles)}' holds no atoms: give one molecule")
+    return mol
+
+
+def _cause(log: str) -> str:
+    """`` (what, where)`` from RDKit's log of one failure."""
+    lines = [re.sub(r"^\[[\d:]+\]\s*", "", line).strip() for line in log.splitlines()]
+    reason = re.sub(r"^SMILES Parse Error: ", "", lines[0]) if lines else ""
+    reason = re.split(r" while parsing:| for input:", reason)[0].strip().rstrip(".")
+    position = re.search(r"around position (\d+)", log)
+    parts = [" ".join(reason.split())] if reason else []
+    parts += [f"near position {position.group(1)}"] if position else []
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _embed(mol: Chem.Mol, seed: int, conformers: int) -> list[int]:
+    """Conformers by ETKDGv3; where it fails from random coordinates; then without the flat-ring terms, for cages."""
+    # RDKit multiplies its seed with the conformer number, so 0 would give equal conformers; hashing avoids it.
+    number = 1 + int(np.random.SeedSequence(seed).generate_state(1)[0]) % (2**31 - 2)
+    for method, random in ((rdDistGeom.ETKDGv3, False), (rdDistGeom.ETKDGv3, True), (rdDistGeom.ETDG, False)):
+        options: Any = method()  # RDKit's stubs give its fields a wrong type
+        options.randomSeed = number
+        options.maxIterations = _ATTEMPTS
+        options.useRandomCoords = random
+        options.numThreads = 0  # all cores; the result does not depend on their number
+        # A structure that cannot exist fails once, not once per conformer.
+        if rdDistGeom.EmbedMolecule(mol, options) >= 0:
+            return list(rdDistGeom.EmbedMultipleConfs(mol, conformers, options))
+    return []
+
+
+def _relax(mol: Chem.Mol, conformers: int) -> Float[np.ndarray, " c"]:
+    """Relax all conformers in place; their energies, kcal/mol, infinite where the force field failed."""
+    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
+        results = rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(mol, maxIters=_RELAXATION, numThreads=0)
+    elif rdForceFieldHelpers.UFFHasAllMoleculeParams(mol):
+        results = rdForceFieldHelpers.UFFOptimizeMoleculeConfs(mol, maxIters=_RELAXATION, numThreads=0)
+    else:
+        return np.zeros(conformers)
+    energy = np.array([e if status >= 0 else np.inf for status, e in results])
+    return np.where(np.isfinite(energy), energy, np.inf)
+
+
+def _short(text: str, limit: int = 60) -> str:
+    shown = "".join(c if c.isprintable() else "?" for c in text)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

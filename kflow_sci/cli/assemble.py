@@ -10,21 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kflow_sci.errors import OutputError
-
 if TYPE_CHECKING:
     from kflow_sci.assembly.cluster import Cluster
     from kflow_sci.assembly.molecule import Molecule
 
 FILES = ("clusters.extxyz", "summary.csv", "best.png", "settings.json")
-COLUMNS = (
-    ("rank", "rank", "{:d}"),
-    ("sample", "sample", "{:d}"),
-    ("energy", "energy kJ/mol", "{:.1f}"),
-    ("clashing_pairs", "clashing pairs", "{:.2f}"),
-    ("clashing_pairs_start", "before", "{:.2f}"),
-    ("density", "g/cm³", "{:.3f}"),
-)
 
 
 class StepsType(click.ParamType):
@@ -107,9 +97,9 @@ def command(
     \b
     Example:  kflow assemble "CC(=O)Oc1ccccc1C(=O)O" --samples 10 --out aspirin
     """
-    from kflow_sci.assembly.formats import read_molecule
-    from kflow_sci.assembly.generate import Request, finish, load_model, propose
-    from kflow_sci.cli.common import out_dir, progress_bar
+    from kflow_sci.assembly.model.generate import Request, finish, load_model, propose
+    from kflow_sci.assembly.reading.formats import read_molecule
+    from kflow_sci.cli.common import out_dir, progress_bar, refuse_overwrite
 
     chosen = {} if copies is None else {"copies": copies}
     request = Request(
@@ -121,7 +111,7 @@ def command(
     if steps_per_shell is not None:
         model.schedule.grid(steps_per_shell)
     for folder in folders:
-        _refuse_overwrite(folder, force)
+        refuse_overwrite(folder, FILES, force)
         out_dir(folder)
     for source, molecule, folder in zip(inputs, molecules, folders, strict=True):
         with progress_bar(f"{molecule.formula}", samples) as advance:
@@ -159,29 +149,20 @@ def _distinct(molecules: list[Molecule]) -> list[str]:
     return names
 
 
-def _refuse_overwrite(folder: Path, force: bool) -> None:
-    there = [name for name in FILES if (folder / name).exists()]
-    if there and not force:
-        raise OutputError(
-            f"{folder} already holds {there[0]}: choose another --out, or --force to overwrite it"
-        )
-
-
 def _write(folder: Path, molecule: Molecule, clusters: list[Cluster], settings: dict[str, object]) -> None:
-    import csv
     import json
 
     from kflow_sci import __version__
-    from kflow_sci.assembly.formats import write_clusters
+    from kflow_sci.assembly.writing import write_clusters
     from kflow_sci.files import atomic_write
     from kflow_sci.report.plots import draw_clusters
+    from kflow_sci.report.tables import write_csv
 
-    keys = [key for key in clusters[0].info if not isinstance(clusters[0].info[key], dict | list)]
     write_clusters(folder / "clusters.extxyz", clusters)
-    with atomic_write(folder / "summary.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
-        rows = csv.DictWriter(file, keys)
-        rows.writeheader()
-        rows.writerows({key: cluster.info.get(key) for key in keys} for cluster in clusters)
+    write_csv(
+        folder / "summary.csv",
+        [{k: v for k, v in c.info.items() if not isinstance(v, dict | list)} for c in clusters],
+    )
     draw_clusters(clusters, folder / "best.png")
     with atomic_write(folder / "settings.json") as path:
         record = {
@@ -197,15 +178,25 @@ def _show(molecule: Molecule, clusters: list[Cluster], folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from kflow_sci.report.tables import Column, show
+
+    columns = (
+        Column("rank", "rank"),
+        Column("sample", "sample"),
+        Column("energy", "energy kJ/mol", 1),
+        Column("clashing_pairs", "clashing pairs"),
+        Column("clashing_pairs_start", "before"),
+        Column("density", "g/cm³", 3),
+    )
     table = Table(
         title=f"{len(clusters)} clusters of {len(clusters[0])} × {molecule.formula}, best first",
         title_justify="left",
     )
-    shown = [column for column in COLUMNS if column[0] in clusters[0].info]
-    for _, title, _ in shown:
-        table.add_column(title, justify="right")
+    shown = [column for column in columns if column.key in clusters[0].info]
+    for column in shown:
+        table.add_column(column.title, justify="right")
     for cluster in clusters[:20]:
-        table.add_row(*(form.format(cluster.info[key]) for key, _, form in shown))
+        table.add_row(*(show(cluster.info[column.key], column.decimals) for column in shown))
     console = Console()
     console.print(table)
     if len(clusters) > 20:

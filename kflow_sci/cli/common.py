@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import click
 
+from kflow_sci.errors import OutputError
 from kflow_sci.files import output_folder
 
 
@@ -41,9 +43,34 @@ def _remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
 
 
+def refuse_overwrite(folder: Path, names: Sequence[str], force: bool) -> None:
+    """Refuse to write into a folder that holds results already.
+
+    Args:
+        folder: Where the results go; it need not exist.
+        names: Files the command writes.
+        force: The user said that they may be replaced.
+
+    Raises:
+        OutputError: one of the files is there and ``force`` is not given.
+    """
+    there = [name for name in names if (folder / name).exists()]
+    if there and not force:
+        raise OutputError(
+            f"{folder} already holds {there[0]}: choose another --out, or --force to overwrite it"
+        )
+
+
+class Advance(Protocol):
+    """Tells a progress bar how far the work is."""
+
+    def __call__(self, done: int, total: int | None = None) -> None:
+        """Take the number done, and the number to do where it was not known before."""
+
+
 @contextmanager
-def progress_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar with time left on standard error, on a terminal only; yields a function that takes the number done."""
+def progress_bar(title: str, total: int | None = None) -> Iterator[Advance]:
+    """A bar with time left on standard error, on a terminal only; yields what moves it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -51,4 +78,8 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=total)
-        yield lambda done: bar.update(task, completed=done)
+
+        def advance(done: int, total: int | None = None) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield advance

@@ -37,28 +37,17 @@ def build(cif_folder: Path, out: Path, copies: int, centres: str, workers: int |
     Each cluster holds the molecules nearest to the central one. Crystals that cannot be used are listed with a reason
     in skipped.csv beside OUT. A run that was killed continues when it is called again.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from kflow_sci.assembly.data.build import build_store
+    from kflow_sci.cli.common import progress_bar
 
-    from kflow_sci.assembly.build import build_store
-
-    bar = Progress(
-        TextColumn("reading crystals"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    with bar:
-        task = bar.add_task("crystals", total=None)
+    with progress_bar("reading crystals") as advance:
         report = build_store(
             cif_folder,
             out,
             copies,
             centres=centres,
             workers=_cores() if workers is None else workers,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=advance,
         )
     size = out.stat().st_size
     click.echo(

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kflow_sci.errors import OutputError
-
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -73,17 +71,13 @@ def command(
     from kflow_sci.assembly.scoring.measures import Settings
     from kflow_sci.assembly.scoring.reading import group, read_frames, sha256
     from kflow_sci.assembly.scoring.report import FILES, score_groups, write_report
-    from kflow_sci.cli.common import out_dir, progress_bar
+    from kflow_sci.cli.common import out_dir, progress_bar, refuse_overwrite
 
     settings = Settings(size, distance, angle, mirror)
     settings.check()
     groups = group(read_frames(pred), read_frames(ref), (pred.name, ref.name))
     if out is not None:
-        there = [name for name in FILES if (out / name).exists()]
-        if there and not force:
-            raise OutputError(
-                f"{out} already holds {there[0]}: choose another --out, or --force to overwrite it"
-            )
+        refuse_overwrite(out, FILES, force)
         out_dir(out)
     data = {"pred": pred.name, "pred_sha256": sha256(pred), "ref": ref.name, "ref_sha256": sha256(ref)}
     with progress_bar("scoring", sum(len(samples) for _, samples in groups)) as advance:
@@ -165,4 +159,6 @@ def _published_table(report: Report) -> Table:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3f}" if value == value else "-"
+    from kflow_sci.report.tables import show
+
+    return show(value, 3)

@@ -116,7 +116,7 @@ def markdown_table(
     columns = list(columns) if columns is not None else columns_of(rows)
     lines = [_line([column.head for column in columns])]
     lines.append("|" + "|".join(" --- " if _is_text(rows, column) else " ---: " for column in columns) + "|")
-    lines += [_line([_show(row.get(column.key), column.decimals) for column in columns]) for row in rows]
+    lines += [_line([show(row.get(column.key), column.decimals) for column in columns]) for row in rows]
     if provenance is not None:
         lines += ["", provenance.sentence()]
     return "\n".join(lines) + "\n"
@@ -179,10 +179,11 @@ def _flatten(row: Row) -> dict[str, object]:
 def _plain(value: Value) -> object:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
-    return repr(value) if isinstance(value, float) else value
+    return repr(float(value)) if isinstance(value, float) else value
 
 
-def _show(value: Cell, decimals: int) -> str:
+def show(value: Cell, decimals: int) -> str:
+    """A value as a reader wants it: rounded where it is a fraction, ``-`` where there is none."""
     if isinstance(value, Estimate):
         return value.text(decimals)
     if value is None or (isinstance(value, float) and not math.isfinite(value)):

@@ -109,7 +109,6 @@ def log_density(
     steps: Sequence[int],
     *,
     method: str = "rk4",
-    prediction: str = "velocity",
     divergence: str = "exact",
     probes: str = "moving",
     samples: int = 1,
@@ -122,13 +121,11 @@ def log_density(
     so that the density is that of ``solve`` with the field ``confined(field, path)``.
 
     Args:
-        field: ``field(x, s)``, differentiable; its answer is what ``prediction`` says. Velocity is best: an endpoint
-            tells little of the noise near the end of a window.
+        field: The velocity ``field(x, s)``, differentiable. (A predicted endpoint does not tell the way back.)
         x1: Samples.
         path: The transform and schedule that the field was trained with.
         steps: See ``solve``.
         method: One of ``RUNGE_KUTTA``.
-        prediction: ``velocity`` or ``endpoint``.
         divergence: ``exact``, or ``hutchinson`` with Rademacher probes, new in every step, the same in its stages.
         probes: ``moving`` restricts probes to the moving shells, ``all`` does not (more variance, for comparison).
         samples: Probes per step.
@@ -155,7 +152,7 @@ def log_density(
         raise ScheduleError(
             f"hutchinson needs samples >= 1 (got {samples}) and a torch.Generator for its probes"
         )
-    evaluate = Evaluation(field, path, prediction, "velocity")
+    evaluate = Evaluation(field, path, "velocity", "velocity")
     gradients = 0
     drawn: list[Tensor] = []
 

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kflow_sci.errors import ScheduleError
+from kflow_sci.flow.objective import PREDICTIONS
 from kflow_sci.flow.path import Path
 
 Field = Callable[[Tensor, Tensor], Tensor]
@@ -40,6 +41,8 @@ RUNGE_KUTTA = {
 }
 SHELL_UPDATES = ("shell", "shell_midpoint")
 METHODS = (*SHELL_UPDATES, *RUNGE_KUTTA)
+# Methods that ask for the velocity at the end of a window. There an endpoint does not tell it: (x̂₁ − x)/(1 − α) is 0/0.
+_TO_THE_EDGE = ("heun", "rk4")
 
 
 class Solution(NamedTuple):
@@ -58,12 +61,12 @@ class Evaluation:
         field: ``field(x, s)`` with s of shape ``(batch,)``. If it has a method ``cost(s)``, that is the number of
             network calls it makes at these times; else 1.
         path: The transform and schedule.
-        given: What the field answers: ``endpoint``, ``velocity`` or ``noise``.
+        given: What the field answers: ``endpoint`` or ``velocity``.
         wanted: What the solver needs.
         steer: Changes of the predicted endpoint, one after the other.
 
     Raises:
-        ScheduleError: on a call, if the answer does not have the shape of x.
+        ScheduleError: a prediction no solver can start from; on a call, an answer that does not have the shape of x.
 
     Example:
         >>> from kflow_sci.flow.exact import coordinate_path
@@ -78,6 +81,10 @@ class Evaluation:
     ) -> None:
         self.field, self.path, self.given, self.wanted, self.steer = field, path, given, wanted, tuple(steer)
         self.calls = 0
+        if given not in PREDICTIONS:
+            raise ScheduleError(
+                f"no solver starts from prediction '{given}': choose {', '.join(PREDICTIONS)}"
+            )
 
     def __call__(self, x: Float[Tensor, "batch ..."], time: float) -> Float[Tensor, "batch ..."]:
         s = torch.full((len(x),), time, dtype=x.dtype, device=x.device)
@@ -99,8 +106,7 @@ class Evaluation:
 def left_of(high: float, low: float, dtype: torch.dtype) -> float:
     """A time just before an edge, on the side of a step [low, high].
 
-    Not the neighbouring number: an endpoint that is right to rounding gives a velocity divided by the time left, so the
-    square root of the precision is the best compromise.
+    Not the neighbouring number, which another precision would round to the edge itself: half of the digits away.
 
     Example:
         >>> 0.499 < left_of(0.5, 0.0, torch.float32) < 0.5
@@ -152,7 +158,8 @@ def solve(
 
     ``shell`` is the exact shell update, first order in how fast the predicted endpoint changes, one call per step;
     ``shell_midpoint`` takes the endpoint in the middle of the step, second order, two calls. ``euler``, ``midpoint``,
-    ``heun`` and ``rk4`` follow the velocity with 1, 2, 2 and 4 calls.
+    ``heun`` and ``rk4`` follow the velocity with 1, 2, 2 and 4 calls; the last two ask for it at the end of every
+    window, which only a field that answers with the velocity knows.
 
     Args:
         field: ``field(x, s)`` with s of shape ``(batch,)``; its answer is what ``prediction`` says.
@@ -162,11 +169,12 @@ def solve(
         method: One of ``METHODS``.
         prediction: What the field answers; None for ``endpoint`` with a shell update and ``velocity`` else.
         steer: What is done to the predicted endpoint before it is used; see ``flow.steer``.
-        backward: Walk from s = 1 to s = 0 instead: the noise that a sample comes from. For Runge–Kutta methods.
+        backward: Walk from s = 1 to s = 0 instead: the noise that a sample comes from. For velocities, not steered.
         keep: Return the state at every grid time.
 
     Raises:
-        ScheduleError: unknown method, steps that do not fit the schedule, or a shell update asked to run backward.
+        ScheduleError: unknown method or prediction, steps that do not fit the schedule, or an endpoint (predicted or
+            steered) where only a velocity will do.
 
     Example:
         >>> from kflow_sci.flow.exact import coordinate_path
@@ -178,12 +186,17 @@ def solve(
     if method not in METHODS:
         raise ScheduleError(f"solver '{method}' is unknown: choose {', '.join(METHODS)}")
     by_shell = method in SHELL_UPDATES
-    if backward and by_shell:
-        raise ScheduleError(
-            f"solver '{method}' cannot run backward, a finished shell has forgotten its noise: choose rk4"
-        )
     wanted = "endpoint" if by_shell else "velocity"
-    evaluate = Evaluation(field, path, prediction or wanted, wanted, steer)
+    prediction = prediction or wanted
+    heads_for_endpoint = prediction == "endpoint" or bool(steer)
+    if backward and (by_shell or heads_for_endpoint):
+        raise ScheduleError("an endpoint does not tell the way back: walk back by velocity, unsteered")
+    if method in _TO_THE_EDGE and heads_for_endpoint:
+        raise ScheduleError(
+            f"solver '{method}' needs the velocity at the end of windows, where an endpoint does not tell it: "
+            "choose shell_midpoint, or midpoint"
+        )
+    evaluate = Evaluation(field, path, prediction, wanted, steer)
     times = path.schedule.grid(steps)
     times = times.flip(0) if backward else times
     edges = set(path.schedule.edges)

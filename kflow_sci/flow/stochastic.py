@@ -83,7 +83,7 @@ def solve_stochastic(
         generator: Of the fresh noise.
         churn: η >= 0, how fast old noise is forgotten.
         sigma: Standard deviation of the start.
-        prediction: ``endpoint``, ``velocity`` or ``noise``.
+        prediction: ``endpoint`` or ``velocity``.
         steer: See ``solve``.
         keep: Return the state at every grid time.
 

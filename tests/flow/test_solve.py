@@ -94,13 +94,29 @@ def test_single_precision_reaches_the_target_on_the_edges(method: str) -> None:
     assert error < (0.05 if ORDERS[method] == 1 else 2e-3)
 
 
-def test_an_endpoint_serves_runge_kutta_methods_too() -> None:
+def test_an_endpoint_serves_methods_that_stop_short_of_the_edges() -> None:
     path = coordinate_path([1, 2], overlap=0.3)
     target, truth = independent(path)
     x0 = random(4, 3, seed=3)
-    for dtype, limit in ((torch.float64, 1e-4), (torch.float32, 3e-3)):
-        x = solve(target.endpoint, x0.to(dtype), path, [10], method="rk4", prediction="endpoint").x
-        assert relative_error(x.double(), truth(x0)) < limit
+    for dtype in (torch.float64, torch.float32):
+        x = solve(target.endpoint, x0.to(dtype), path, [40], method="midpoint", prediction="endpoint").x
+        assert relative_error(x.double(), truth(x0)) < 1e-3
+
+
+@pytest.mark.parametrize("method", ["euler", "midpoint", "shell", "shell_midpoint", "dopri5"])
+def test_an_endpoint_that_is_a_little_wrong_is_reached_with_as_little_error(method: str) -> None:
+    # So is a network's, up to the very end, where dividing by the time left would blow it up.
+    path, x0, off = coordinate_path([1, 2], overlap=0.3), random(4, 3, seed=3), 0.01
+
+    def field(x: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+        return 1.0 + off * torch.sin(40 * s[:, None] + x)
+
+    if method == "dopri5":
+        x = solve_adaptive(field, x0, path, prediction="endpoint").x
+    else:
+        x = solve(field, x0, path, [10], method=method, prediction="endpoint").x
+    # The midpoint rule extrapolates from the middle of the last step: twice one endpoint less another.
+    assert float((x - 1.0).abs().max()) <= (3 if method == "midpoint" else 1.01) * off
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -164,7 +180,7 @@ def test_adaptive_steps_see_each_side_of_an_edge() -> None:
 
         solution = solve_adaptive(field, torch.zeros(2, 3, dtype=dtype), path)
         assert relative_error(solution.x, signs.expand(2, 3)) < 1e-6
-        assert solution.calls == len(seen) < 60
+        assert solution.calls == len(seen) < 90
         assert max(seen) < 1
 
 
@@ -200,8 +216,11 @@ def test_adaptive_solver_says_when_it_cannot(monkeypatch: pytest.MonkeyPatch) ->
     ("change", "words"),
     [
         ({"method": "rk9"}, "choose shell"),
-        ({"method": "shell", "backward": True}, "choose rk4"),
-        ({"prediction": "score"}, "choose endpoint"),
+        ({"method": "shell", "backward": True}, "the way back"),
+        ({"prediction": "noise"}, "choose endpoint, velocity"),
+        ({"method": "rk4", "prediction": "endpoint"}, "end of windows"),
+        ({"method": "heun", "steer": [lambda x, s, endpoint: endpoint]}, "end of windows"),
+        ({"backward": True, "steer": [lambda x, s, endpoint: endpoint]}, "the way back"),
         ({"steps": [1, 2, 3]}, "expected 2"),
         ({"field": lambda x, s: x[:, :1]}, "make the shapes equal"),
     ],

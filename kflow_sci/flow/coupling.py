@@ -74,7 +74,12 @@ def match(
 
 
 class Coupling(NamedTuple):
-    """The target node of every start node, and the rotation to apply to the target about its centre."""
+    """The target node of every start node, and the rotation to apply to the target about its centre.
+
+    Example:
+        >>> Coupling(torch.tensor([[1, 0]]), torch.eye(3)[None]).node
+        tensor([[1, 0]])
+    """
 
     node: Int[Tensor, "batch nodes"]
     turn: Float[Tensor, "batch 3 3"]

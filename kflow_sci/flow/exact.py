@@ -163,25 +163,60 @@ class GaussianMixture:
     def endpoint(
         self, x: Float[Tensor, "batch ..."], s: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch ..."]:
-        """``E[x₁ | x_s = x]``: what endpoint prediction learns."""
+        """``E[x₁ | x_s = x]``: what endpoint prediction learns.
+
+        Example:
+            >>> one, plain = torch.ones(1, 1, 1), ShellSchedule.plain()
+            >>> target = GaussianMixture(one, plain, [1.0], one[0], 9 * one)
+            >>> target.endpoint(torch.zeros(1, 1), torch.zeros(1))  # at s = 0 x says nothing: the mean
+            tensor([[1.]])
+        """
         return self._each(x, s, 0)
 
     def velocity(
         self, x: Float[Tensor, "batch ..."], s: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch ..."]:
-        """``E[v_s | x_s = x]``: the marginal velocity, what velocity prediction learns."""
+        """``E[v_s | x_s = x]``: the marginal velocity, what velocity prediction learns.
+
+        Example:
+            >>> one, plain = torch.ones(1, 1, 1), ShellSchedule.plain()
+            >>> target = GaussianMixture(one, plain, [1.0], one[0], 9 * one)
+            >>> target.velocity(torch.full((1, 1), 4.0), torch.ones(1))  # at s = 1 x is the endpoint, the noise unknown
+            tensor([[4.]])
+        """
         return self._each(x, s, 1)
 
     def noise(self, x: Float[Tensor, "batch ..."], s: Float[Tensor, " batch"]) -> Float[Tensor, "batch ..."]:
-        """``E[x₀ | x_s = x]``: what noise prediction learns."""
+        """``E[x₀ | x_s = x]``: what noise prediction learns.
+
+        Example:
+            >>> one, plain = torch.ones(1, 1, 1), ShellSchedule.plain()
+            >>> target = GaussianMixture(one, plain, [1.0], one[0], 9 * one)
+            >>> target.noise(torch.full((1, 1), 4.0), torch.zeros(1))  # at s = 0 x is the noise
+            tensor([[4.]])
+        """
         return self._each(x, s, 2)
 
     def log_density(self, x: Float[Tensor, "batch ..."], s: float = 1.0) -> Float[Tensor, " batch"]:
-        """``log p_s(x)``; at s = 1 the target's."""
+        """``log p_s(x)``; at s = 1 the target's.
+
+        Example:
+            >>> one, plain = torch.ones(1, 1, 1), ShellSchedule.plain()
+            >>> target = GaussianMixture(one, plain, [1.0], one[0], 9 * one)
+            >>> target.log_density(torch.ones(1, 1, dtype=torch.float64))  # −½ log 2π − log 3
+            tensor([-2.0176], dtype=torch.float64)
+        """
         return self._each(x, torch.full((len(x),), s, dtype=torch.float64), 3)
 
     def sample(self, n: int, generator: torch.Generator) -> Float[Tensor, "n ..."]:
-        """Samples of the target."""
+        """Samples of the target.
+
+        Example:
+            >>> one, plain = torch.ones(1, 1, 1), ShellSchedule.plain()
+            >>> target = GaussianMixture(one, plain, [1.0], one[0], 1e-12 * one)
+            >>> target.sample(2, torch.Generator().manual_seed(0)).round(decimals=3).tolist()
+            [[1.0], [1.0]]
+        """
         component = torch.multinomial(self.weight, n, replacement=True, generator=generator)
         noise = torch.randn(n, self.mean.shape[1], generator=generator, dtype=torch.float64)
         factor = torch.linalg.cholesky(self.covariance)

@@ -25,7 +25,13 @@ PROBES = ("moving", "all")
 
 
 class Density(NamedTuple):
-    """Log-density of each sample (nats), the noise it comes from, calls of the field and gradients taken."""
+    """Log-density of each sample (nats), the noise it comes from, calls of the field and gradients taken.
+
+    Example:
+        >>> from kflow_sci.flow.exact import coordinate_path
+        >>> log_density(lambda x, s: x, torch.zeros(1, 2), coordinate_path([2]), [3], method="euler").gradients
+        6
+    """
 
     log_density: Float[Tensor, " batch"]
     x0: Float[Tensor, "batch ..."]

@@ -22,7 +22,12 @@ QUANTITIES = ("endpoint", "velocity", "noise")
 
 
 class PathSample(NamedTuple):
-    """A point of the path, its velocity, and the flow time of each sample."""
+    """A point of the path, its velocity, and the flow time of each sample.
+
+    Example:
+        >>> PathSample._fields
+        ('x', 'v', 's')
+    """
 
     x: Float[Tensor, "batch ..."]
     v: Float[Tensor, "batch ..."]
@@ -73,6 +78,12 @@ class Path:
 
         Raises:
             ScheduleError: start, target and time do not have the same number of samples, or the same shape.
+
+        Example:
+            >>> from kflow_sci.flow.exact import coordinate_path
+            >>> path, x0, x1 = coordinate_path([1, 1]), torch.zeros(1, 2), torch.tensor([[4.0, 4.0]])
+            >>> path.sample(x0, x1, torch.tensor([0.25])).x
+            tensor([[2., 0.]])
         """
         if x0.shape != x1.shape or len(s) != len(x0):
             raise ScheduleError(
@@ -117,6 +128,13 @@ class Path:
 
         Raises:
             ScheduleError: an unknown quantity.
+
+        Example:
+            >>> from kflow_sci.flow.exact import coordinate_path
+            >>> path, x0, x1, s = coordinate_path([2]), torch.zeros(1, 2), torch.ones(1, 2), torch.tensor([0.5])
+            >>> x, v, s = path.sample(x0, x1, s)
+            >>> path.convert(v, x, s, given="velocity", wanted="endpoint")
+            tensor([[1., 1.]])
         """
         for name in (given, wanted):
             if name not in QUANTITIES:
@@ -134,7 +152,14 @@ class Path:
     def velocity_from_endpoint(
         self, x: Float[Tensor, "batch ..."], endpoint: Float[Tensor, "batch ..."], s: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch ..."]:
-        """``Σ_j α′_j/(1−α_j) P_j (x̂₁ − x)``: the velocity that a predicted endpoint means, 0 in finished shells."""
+        """``Σ_j α′_j/(1−α_j) P_j (x̂₁ − x)``: the velocity that a predicted endpoint means, 0 in finished shells.
+
+        Example:
+            >>> from kflow_sci.flow.exact import coordinate_path
+            >>> x, endpoint, s = torch.zeros(1, 2), torch.ones(1, 2), torch.tensor([0.75])
+            >>> coordinate_path([1, 1]).velocity_from_endpoint(x, endpoint, s)  # half a window is left, of length 1/2
+            tensor([[0., 4.]])
+        """
         return self.convert(endpoint, x, s, given="endpoint", wanted="velocity")
 
     def step(
@@ -147,6 +172,12 @@ class Path:
         """Exact shell update: where the path leads by s_next if the endpoint is right.
 
         ``x + Σ_j (α_j(s′) − α_j(s)) / (1 − α_j(s)) P_j (x̂₁ − x)``; no discretisation error for a fixed endpoint.
+
+        Example:
+            >>> from kflow_sci.flow.exact import coordinate_path
+            >>> x, s, s_next = torch.zeros(1, 2), torch.tensor([0.5]), torch.tensor([0.75])
+            >>> coordinate_path([1, 1]).step(x, torch.ones(1, 2), s, s_next)
+            tensor([[0.0000, 0.5000]])
         """
         now, _ = self.schedule.progress(s)
         then, _ = self.schedule.progress(s_next)

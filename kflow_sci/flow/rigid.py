@@ -18,14 +18,24 @@ from kflow_sci.flow.path import Path, PathSample
 
 
 class Pose(NamedTuple):
-    """Centroids ``(batch, bodies, 3)`` and proper rotations ``(batch, bodies, 3, 3)``."""
+    """Centroids ``(batch, bodies, 3)`` and proper rotations ``(batch, bodies, 3, 3)``.
+
+    Example:
+        >>> Pose(torch.zeros(1, 2, 3), torch.eye(3).expand(1, 2, 3, 3)).rotation.shape
+        torch.Size([1, 2, 3, 3])
+    """
 
     centroid: Float[Tensor, "batch bodies 3"]
     rotation: Float[Tensor, "batch bodies 3 3"]
 
 
 class RigidSample(NamedTuple):
-    """A pose on the path, its velocity (polar) and angular velocity (axial, world frame), and the flow time."""
+    """A pose on the path, its velocity (polar) and angular velocity (axial, world frame), and the flow time.
+
+    Example:
+        >>> RigidSample._fields
+        ('pose', 'velocity', 'angular', 's')
+    """
 
     pose: Pose
     velocity: Float[Tensor, "batch bodies 3"]

@@ -28,7 +28,7 @@ RAMPS: dict[str, Ramp] = {
     "smoothstep": (lambda u: u * u * (3.0 - 2.0 * u), lambda u: 6.0 * u * (1.0 - u)),
     "cosine": (
         lambda u: 0.5 * (1.0 - torch.cos(math.pi * u)),
-        lambda u: 0.5 * math.pi * torch.sin(math.pi * u),
+        lambda u: 0.5 * math.pi * torch.sin(math.pi * u).clamp(min=0.0),
     ),
 }
 
@@ -56,8 +56,6 @@ class ShellSchedule:
     Example:
         >>> ShellSchedule((1, 3)).windows
         ((0.0, 0.25), (0.25, 1.0))
-        >>> ShellSchedule((1, 3), overlap=0.5).windows
-        ((0.0, 0.625), (0.125, 1.0))
     """
 
     widths: tuple[float, ...]
@@ -150,7 +148,12 @@ class ShellSchedule:
 
     @property
     def n_shells(self) -> int:
-        """Number of shells K."""
+        """Number of shells K.
+
+        Example:
+            >>> ShellSchedule((1, 3)).n_shells
+            2
+        """
         return len(self.widths)
 
     @cached_property
@@ -161,7 +164,12 @@ class ShellSchedule:
 
     @cached_property
     def edges(self) -> tuple[float, ...]:
-        """All window edges in rising order, 0 and 1 included; a step must never straddle one."""
+        """All window edges in rising order, 0 and 1 included; a step must never straddle one.
+
+        Example:
+            >>> ShellSchedule((1, 3), overlap=0.5).edges
+            (0.0, 0.125, 0.625, 1.0)
+        """
         merged: list[float] = []
         for edge in sorted({0.0, 1.0, *(e for window in self._raw_windows for e in window)}):
             if not merged or edge - merged[-1] > _SAME:
@@ -170,7 +178,12 @@ class ShellSchedule:
 
     @cached_property
     def windows(self) -> tuple[tuple[float, float], ...]:
-        """``(a_j, b_j)`` of every shell; edges that coincide are the same number to the last bit."""
+        """``(a_j, b_j)`` of every shell; edges that coincide are the same number to the last bit.
+
+        Example:
+            >>> ShellSchedule((1, 3), overlap=0.5).windows
+            ((0.0, 0.625), (0.125, 1.0))
+        """
 
         def snap(edge: float) -> float:
             return min(self.edges, key=lambda e: abs(e - edge))

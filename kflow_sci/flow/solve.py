@@ -24,7 +24,12 @@ Steer = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class Tableau(NamedTuple):
-    """An explicit Runge–Kutta method: when stages are taken, from what they start, how they are averaged."""
+    """An explicit Runge–Kutta method: when stages are taken, from what they start, how they are averaged.
+
+    Example:
+        >>> RUNGE_KUTTA["heun"].weights
+        (0.5, 0.5)
+    """
 
     nodes: tuple[float, ...]
     matrix: tuple[tuple[float, ...], ...]
@@ -46,7 +51,14 @@ _TO_THE_EDGE = ("heun", "rk4")
 
 
 class Solution(NamedTuple):
-    """The sample, the number of times the field was called, and the states on the grid if they were asked for."""
+    """The sample, the number of times the network was called, and the states on the grid if they were asked for.
+
+    Example:
+        >>> from kflow_sci.flow.exact import coordinate_path
+        >>> solution = solve(lambda x, s: x, torch.ones(1, 2), coordinate_path([1, 1]), [2], keep=True)
+        >>> solution.times.tolist(), len(solution.states), solution.calls
+        ([0.0, 0.25, 0.5, 0.75, 1.0], 5, 4)
+    """
 
     x: Float[Tensor, "batch ..."]
     calls: int

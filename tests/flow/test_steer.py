@@ -11,12 +11,13 @@ import torch
 
 from kflow_sci.errors import ScheduleError
 from kflow_sci.flow.adaptive import solve_adaptive
+from kflow_sci.flow.condition import ByScale
 from kflow_sci.flow.exact import CoordinateTransform, GaussianMixture, coordinate_path, projectors
 from kflow_sci.flow.path import Path
 from kflow_sci.flow.rigid import Pose, from_chart, to_chart
 from kflow_sci.flow.schedule import ShellSchedule
 from kflow_sci.flow.solve import solve
-from kflow_sci.flow.steer import ByScale, Clamp, Downhill, above, below, mix, restore, vary
+from kflow_sci.flow.steer import Clamp, Downhill, above, below, mix, restore, vary
 from kflow_sci.flow.stochastic import solve_stochastic
 from kflow_sci.testing import relative_error
 from kflow_sci.transforms.fourier import FourierTransform

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from typing import Self
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float, Int
@@ -178,7 +178,8 @@ def _moved(value: object, device: torch.device | str | None, dtype: torch.dtype 
     if isinstance(value, Tensor):
         return value.to(device=device, dtype=dtype if value.is_floating_point() else None)
     if isinstance(value, tuple):
-        return tuple(_moved(v, device, dtype) for v in value)
+        parts: list[Any] = [_moved(v, device, dtype) for v in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
     if isinstance(value, dict):
         return {key: _moved(v, device, dtype) for key, v in value.items()}
     if isinstance(value, KTransform):

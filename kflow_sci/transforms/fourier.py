@@ -147,7 +147,9 @@ class FourierTransform(GridTransform):
         channels = (1,) * (x.ndim - 1 - len(self.shape))
         gain = w.to(x.dtype).index_select(1, self._half_shell.flatten())
         gain = gain.view(len(x), *channels, *self._half_shell.shape)
-        return torch.fft.irfftn(torch.view_as_complex(c * gain), s=self.shape, dim=self._axes)
+        # In place where no gradient of the weights needs the coefficients: one large tensor less.
+        c = c * gain if w.requires_grad else c.mul_(gain)
+        return torch.fft.irfftn(torch.view_as_complex(c), s=self.shape, dim=self._axes)
 
     @property
     def scale(self) -> Float[Tensor, " shells"]:

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from kflow_sci.errors import TransformError
+from kflow_sci.transforms.banded import Band, along_first, along_last, band_of
 from kflow_sci.transforms.grid import GridTransform, check_shape
 
 # Tabulated filters are orthogonal to about 1e-12; beyond this a bank is only nearly so (dmey: 3e-3).
@@ -61,6 +62,12 @@ class WaveletTransform(GridTransform):
         exact = tuple(tuple(_bank(n >> level, filters) for n in shape) for level in range(levels))
         single = tuple(tuple(bank.float() for bank in axes) for axes in exact)
         self._banks = {torch.float64: exact, torch.float32: single}
+        self._pairs = filters.dec_len == 2  # Haar needs sums of neighbours, no products
+        # For the filter: the low half and its transpose, per level and axis.
+        self._lows = {
+            dtype: tuple(tuple(_both_ways(bank) for bank in axes) for axes in banks)
+            for dtype, banks in self._banks.items()
+        }
 
     def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
         self._check(x)
@@ -85,18 +92,31 @@ class WaveletTransform(GridTransform):
     ) -> Float[Tensor, "batch ..."]:
         self._check(x)
         self._check_weights(x, w)
+        w = w.to(x.dtype)
+        # What each shell adds to the weight of the next finer one.
+        steps = torch.cat([w[:, :-1] - w[:, 1:], w[:, -1:]], dim=1)
         spread = (len(x),) + (1,) * (x.ndim - 1)
-        weights = [column.view(spread) for column in w.to(x.dtype).unbind(1)]
-        return self._weigh(x, weights, 0)
+        return self._add(x, [step.view(spread) for step in steps.unbind(1)], 0)
 
-    def _weigh(self, x: Tensor, weights: list[Tensor], level: int) -> Tensor:
-        """The filter on the approximation of a level; weights are coarse to fine."""
+    def _add(self, x: Tensor, steps: list[Tensor], level: int) -> Tensor:
+        """What a level and the coarser ones add to the data, on the approximation x of that level."""
+        step = steps[self.levels - level]
+        if self._pairs and level:
+            step = step * 0.5 ** (len(self.shape) * level)  # for the sums, each of norm √2
         if level == self.levels:
-            return weights[0] * x
-        fine = weights[self.levels - level]
-        low = tuple(bank[: len(bank) // 2] for bank in self._banks[x.dtype][level])
-        approximation = _apply(low, x)
-        return fine * x + _adjoint(low, self._weigh(approximation, weights, level + 1) - fine * approximation)
+            return step * x
+        if self._pairs:
+            axes = len(self.shape)
+            return _add_to_pairs(self._add(_pair_sums(x, axes), steps, level + 1), step, x, axes)
+        *first, last = self._lows[x.dtype][level]
+        low = along_last(last[0], x)
+        for there, _ in first:
+            low = along_first(there, low)
+        inner = self._add(low, steps, level + 1)
+        for _, back in first:
+            inner = along_first(back, inner)
+        # In place on a fresh product, which no gradient needs: one large tensor less.
+        return along_last(last[1], inner).addcmul_(step, x)
 
     def _corner(self, level: int) -> tuple[EllipsisType | slice, ...]:
         return (..., *(slice(0, n >> level) for n in self.shape))
@@ -144,7 +164,10 @@ def _bank(n: int, filters: pywt.Wavelet) -> Float[Tensor, "n n"]:
             f"wavelet '{filters.name}' on {n} samples is off orthogonal by {defect:.1e} (limit {_ORTHOGONAL:.0e}): "
             "choose haar, dbN, symN or coifN"
         )
-    # Tables carry eleven digits or so; one Newton step towards the nearest orthogonal matrix gives all sixteen.
+    if defect < 1e-14:
+        return matrix
+    # The table of this filter carries eleven digits or so; one Newton step towards the nearest orthogonal matrix gives
+    # all sixteen, for a little more width.
     return 1.5 * matrix - 0.5 * matrix @ matrix.T @ matrix
 
 
@@ -153,6 +176,28 @@ def _shell_of(shape: tuple[int, ...], levels: int) -> Int[Tensor, "..."]:
     for level in range(1, levels + 1):
         shell[tuple(slice(0, n >> level) for n in shape)] = levels - level
     return shell
+
+
+def _pair_sums(x: Tensor, axes: int) -> Tensor:
+    """Sums of neighbours along each of the last axes; by rows first, which are whole stretches of memory."""
+    if axes == 2:
+        x = x[..., ::2, :] + x[..., 1::2, :]
+    return x[..., ::2] + x[..., 1::2]
+
+
+def _add_to_pairs(inner: Tensor, step: Tensor, x: Tensor, axes: int) -> Tensor:
+    """``step · x`` plus, for each entry, the entry of ``inner`` whose sum it is in."""
+    # Each number twice side by side: as the two parts of complex numbers that is one fast pass over memory.
+    wide = torch.view_as_real(torch.complex(inner, inner)).flatten(-2)
+    if axes == 2:
+        wide = torch.cat((wide, wide), dim=-1).view(x.shape)
+    return torch.addcmul(wide, step, x)
+
+
+def _both_ways(bank: Float[Tensor, "n n"]) -> tuple[Band, Band]:
+    """The low half of a bank and its transpose, ready for products."""
+    low = bank[: len(bank) // 2]
+    return band_of(low), band_of(low.T)
 
 
 def _apply(matrices: tuple[Tensor, ...], x: Tensor) -> Tensor:

@@ -12,12 +12,18 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Cluster": "kflow_sci.assembly.cluster",
+    "FourierTransform": "kflow_sci.transforms.fourier",
     "GraphSpectralTransform": "kflow_sci.transforms.graph",
     "KFlowError": "kflow_sci.errors",
     "Molecule": "kflow_sci.assembly.molecule",
+    "NestedTransform": "kflow_sci.transforms.nested",
+    "NodePCATransform": "kflow_sci.transforms.node_pca",
     "PCATransform": "kflow_sci.transforms.pca",
     "Path": "kflow_sci.flow.path",
+    "PartialGraphTransform": "kflow_sci.transforms.partial",
     "ShellSchedule": "kflow_sci.flow.schedule",
+    "Spectrum": "kflow_sci.transforms.spectrum",
+    "WaveletTransform": "kflow_sci.transforms.wavelet",
     "assemble": "kflow_sci.assembly.model.generate",
     "open_store": "kflow_sci.assembly.data.store",
     "read_molecule": "kflow_sci.assembly.reading.formats",

@@ -41,7 +41,7 @@ def draw_spectra(
         title: A line above; none if None.
         scale: What the horizontal axis is called.
         per_dimension: Energy per dimension if True, else of the whole shell.
-        dpi: Pixels per inch; the picture is 10 by 4 inches.
+        dpi: Pixels per inch; the picture is 10 by 4.6 inches.
 
     Raises:
         TransformError: no spectra.
@@ -58,7 +58,7 @@ def draw_spectra(
     """
     if not spectra:
         raise TransformError("no spectra to draw: give at least one")
-    figure, (left, right) = _figure(2, (10.0, 4.0))
+    figure, (left, right) = _figure(2, (10.0, 4.6))
     for (name, spectrum), color in zip(spectra.items(), _cycle(len(spectra)), strict=True):
         mean = spectrum.mean(per_dimension=per_dimension)
         use = (spectrum.scale > 0) & (mean.value > 0)
@@ -66,21 +66,25 @@ def draw_spectra(
         label = name
         if int(use.sum()) >= 2:
             slope = spectrum.slope(per_dimension=per_dimension)
-            numbers = [f"{float(v):.2f}".replace("-", "\N{MINUS SIGN}") for v in slope]
+            numbers = [f"{round(float(v), 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}") for v in slope]
             label = f"{name}: slope {numbers[0]} [{numbers[1]}, {numbers[2]}]"
         left.fill_between(k, mean.low[use].tolist(), mean.high[use].tolist(), color=color, alpha=0.2, lw=0)
         left.plot(k, mean.value[use].tolist(), "o-", color=color, ms=3.5, lw=1.4, label=label)
         error = spectrum.projection_error()
-        shells = range(1, spectrum.n_shells + 1)
-        right.fill_between(shells, error.low.tolist(), error.high.tolist(), color=color, alpha=0.2, lw=0)
-        right.plot(shells, error.value.tolist(), "o-", color=color, ms=3.5, lw=1.4, label=name)
+        kept = (spectrum.dimension.cumsum(0) / spectrum.dimension.sum()).tolist()
+        right.fill_between(kept, error.low.tolist(), error.high.tolist(), color=color, alpha=0.2, lw=0)
+        right.plot(kept, error.value.tolist(), "o-", color=color, ms=3.5, lw=1.4)
     left.set(
         xscale="log", yscale="log", xlabel=scale, ylabel="energy per dimension" if per_dimension else "energy"
     )
-    right.set(xlabel="shells kept, from coarse", ylabel="relative error of the projection", ylim=(0.0, 1.05))
-    left.legend(frameon=False, fontsize=8)
-    if len(spectra) > 1:
-        right.legend(frameon=False, fontsize=8)
+    for axis in (left.xaxis, left.yaxis):
+        _plain_numbers(axis)
+    right.set(
+        xlabel="share of dimensions kept, from coarse",
+        ylabel="relative error of the projection",
+        ylim=(0.0, 1.05),
+    )
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     _save(figure, path, title, dpi)
 
 
@@ -129,6 +133,7 @@ def draw_flow(
         if target is not None:
             axes.plot([float(times[-1])], [float(target[j])], "D", color=color, ms=5, mec=_INK, mew=0.6)
     axes.set(xlabel="flow time s", ylabel="mean energy of the shell", yscale="log")
+    _plain_numbers(axes.yaxis)
     if shells <= 12:
         axes.legend(frameon=False, fontsize=8)
     _save(figure, path, title, dpi)
@@ -151,6 +156,16 @@ def _figure(panels: int, size: tuple[float, float]) -> tuple[Any, list[Axes]]:
         panel.spines[["top", "right"]].set_visible(False)
         panel.tick_params(colors=_INK, labelsize=8)
     return figure, axes
+
+
+def _plain_numbers(axis: Any) -> None:
+    """0.5, 1, 2 on a logarithmic axis, whole decades where it spans more than two."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 100.0 else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _save(figure: Any, path: str | os.PathLike[str], title: str | None, dpi: int) -> None:

@@ -40,7 +40,7 @@ class StepsType(click.ParamType):
 @click.command(name="assemble")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option(
-    "--copies", type=int, help="Molecules per cluster.  [default: as in the published benchmark, seventeen]"
+    "--copies", type=int, help="Molecules per cluster.  [default: 17, as in the published benchmark]"
 )
 @click.option("--samples", type=int, default=10, show_default=True, help="Candidate clusters.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same clusters.")
@@ -56,6 +56,12 @@ class StepsType(click.ParamType):
     default="auto",
     show_default=True,
     help="Mirror images: none (same), half of the copies (both), or by the molecule (auto).",
+)
+@click.option(
+    "--contacts/--no-contacts",
+    default=True,
+    show_default=True,
+    help="Let overlapping molecules step apart during the last third of the flow.",
 )
 @click.option(
     "--resolve/--no-resolve",
@@ -83,6 +89,7 @@ def command(
     steps_per_shell: tuple[int, ...] | None,
     density: float | None,
     hands: str,
+    contacts: bool,
     resolve: bool,
     out: Path,
     force: bool,
@@ -97,15 +104,18 @@ def command(
     \b
     Example:  kflow assemble "CC(=O)Oc1ccccc1C(=O)O" --samples 10 --out aspirin
     """
-    from kflow_sci.assembly.model.generate import Request, finish, load_model, propose
+    from kflow_sci.assembly import DEFAULT_COPIES
     from kflow_sci.assembly.reading.formats import read_molecule
+
+    # A bad molecule is refused before torch is loaded, which takes seconds.
+    molecules = [read_molecule(source) for source in inputs]
+
+    from kflow_sci.assembly.model.generate import Request, default_weights, finish, load_model, propose
+    from kflow_sci.assembly.scoring.reading import sha256
     from kflow_sci.cli.common import out_dir, progress_bar, refuse_overwrite
 
-    chosen = {} if copies is None else {"copies": copies}
-    request = Request(
-        samples=samples, seed=seed, steps=steps_per_shell, density=density, hands=hands, **chosen
-    )
-    molecules = [read_molecule(source) for source in inputs]
+    count = DEFAULT_COPIES if copies is None else copies
+    request = Request(count, samples, seed, steps_per_shell, density, hands, contacts)
     folders = [out] if len(inputs) == 1 else [out / name for name in _distinct(molecules)]
     model, header = load_model(weights, device)
     if steps_per_shell is not None:
@@ -125,9 +135,10 @@ def command(
             "steps_per_shell": list(steps_per_shell or model.config.steps),
             "density": density,
             "hands": hands,
+            "contacts": contacts,
             "resolve": resolve,
             "device": device,
-            "weights": {k: header[k] for k in ("name", "step", "data_hash") if k in header},
+            "weights": {"sha256": sha256(weights or default_weights()), "step": header.get("step")},
         }
         _write(folder, molecule, clusters, settings)
         _show(molecule, clusters, folder)

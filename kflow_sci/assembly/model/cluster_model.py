@@ -6,7 +6,7 @@ in ``flow``; the model only joins them. ``loss`` trains it, ``sample`` walks it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -23,13 +23,15 @@ from kflow_sci.flow.objective import PREDICTIONS, shell_weights
 from kflow_sci.flow.path import Path
 from kflow_sci.flow.rigid import Pose, dexp_inverse, from_chart, sample_rigid, to_chart
 from kflow_sci.flow.schedule import ShellSchedule
-from kflow_sci.flow.solve import Solution, solve
+from kflow_sci.flow.solve import Solution, Steer, solve
 from kflow_sci.nets.rigid import RigidNet, RigidState
 from kflow_sci.transforms.base import NodeTransform
 from kflow_sci.transforms.graph import GraphSpectralTransform
 from kflow_sci.transforms.node_pca import NodePCATransform
 
 TRANSFORMS = ("graph", "pca")
+Head = Callable[[Pose, Tensor], Pose]
+"""``(predicted endpoint, s of each sample) -> the endpoint to use``"""
 
 
 @dataclass(frozen=True)
@@ -214,14 +216,24 @@ class ClusterModel(nn.Module):
 
     @torch.no_grad()
     def sample(
-        self, batch: ClusterBatch, start: Pose, steps: tuple[int, ...] | None = None, *, keep: bool = False
+        self,
+        batch: ClusterBatch,
+        start: Pose,
+        steps: tuple[int, ...] | None = None,
+        *,
+        heads: Sequence[Head] = (),
+        keep: bool = False,
     ) -> tuple[Pose, Solution]:
         """Walk from a start to a cluster.
+
+        The centroids of the result are scaled about their mean to the radius of gyration of the start: the volume
+        that was asked for is kept, whatever the network thinks of it.
 
         Args:
             batch: Molecules, kinds, parities and lengths; its pose is ignored.
             start: Where the copies stand at s = 0; the base of the chart and of the graph.
             steps: Steps per shell; the default of the model if None.
+            heads: What is done to every predicted endpoint pose before it is used.
             keep: Keep the chart coordinates at every step in the solution.
         """
         path = Path(self.transform(start.centroid, batch.mask), self.schedule)
@@ -237,8 +249,33 @@ class ClusterModel(nn.Module):
                 return to_chart(Pose(pose.centroid + move, rotation), base)
             return torch.cat([move, dexp_inverse(x[..., 3:], turn)], dim=-1)
 
-        x0 = to_chart(start, base)
+        def on_chart(head: Head) -> Steer:
+            return lambda x, s, end: to_chart(head(from_chart(end, base), s), base)
+
         solution = solve(
-            field, x0, path, steps or self.config.steps, method="shell" if endpoint else "euler", keep=keep
+            field,
+            to_chart(start, base),
+            path,
+            steps or self.config.steps,
+            method="shell" if endpoint else "euler",
+            steer=[on_chart(head) for head in heads],
+            keep=keep,
         )
-        return from_chart(solution.x, base), solution
+        pose = from_chart(solution.x, base)
+        return Pose(_at_volume_of(pose.centroid, start.centroid, batch.mask), pose.rotation), solution
+
+
+def _at_volume_of(
+    centroid: Float[Tensor, "batch copies 3"],
+    other: Float[Tensor, "batch copies 3"],
+    mask: Bool[Tensor, "batch copies"],
+) -> Float[Tensor, "batch copies 3"]:
+    """Centroids scaled about their mean to the radius of gyration of others."""
+    real = mask.to(centroid.dtype)[..., None]
+
+    def centred(x: Tensor) -> Tensor:
+        return (x - (x * real).sum(1, keepdim=True) / real.sum(1, keepdim=True)) * real
+
+    mine, wanted = centred(centroid), centred(other)
+    squared = mine.square().sum((1, 2), keepdim=True).clamp(min=torch.finfo(mine.dtype).tiny)
+    return centroid + mine * ((wanted.square().sum((1, 2), keepdim=True) / squared).sqrt() - 1.0)

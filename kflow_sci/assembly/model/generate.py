@@ -15,16 +15,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 
 from kflow_sci.assembly import DEFAULT_COPIES
 from kflow_sci.assembly.cluster import Cluster
+from kflow_sci.assembly.energy.relax import resolve_clashes
 from kflow_sci.assembly.model.batch import ClusterBatch, molecule_table
 from kflow_sci.assembly.model.cluster_model import ClusterModel, ModelConfig
 from kflow_sci.assembly.model.start import random_start
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.assembly.superpose import best_rotation
 from kflow_sci.checkpoint import load_checkpoint, load_weights
-from kflow_sci.errors import CheckpointError, ClusterError
+from kflow_sci.errors import CheckpointError, ClusterError, MoleculeError
 from kflow_sci.flow.rigid import Pose
 
 MAX_COPIES = 1000
@@ -112,6 +114,7 @@ class Request:
         steps: Steps per shell; the model's own if None.
         density: g/cm^3; the expected density in a crystal if None.
         hands: See ``choose_hands``.
+        contacts: Let overlapping molecules step apart during the last third of the flow; see ``ContactHead``.
 
     Raises:
         ClusterError: a number out of range.
@@ -123,6 +126,7 @@ class Request:
     steps: tuple[int, ...] | None = None
     density: float | None = None
     hands: str = "auto"
+    contacts: bool = True
 
     def __post_init__(self) -> None:
         if not 2 <= self.copies <= MAX_COPIES:
@@ -151,6 +155,7 @@ def propose(
         request: What is wanted.
         progress: Called with the number of samples finished.
     """
+    _refuse_charged(molecule)
     volume = volume_per_molecule(molecule, request.density)
     parameter = next(model.parameters())
     table = type(empty := molecule_table([molecule], parameter.dtype))(
@@ -182,18 +187,65 @@ def propose(
             length,
             start,
         )
-        pose, solution = model.sample(batch, start, request.steps)
-        centroid, rotation = (x.double().cpu().numpy() for x in pose)
-        for row, i in enumerate(members):
-            info = {"sample": i, "volume": volume, "calls": solution.calls}
-            kind = np.zeros(request.copies, dtype=np.int64)
-            clusters.append(
-                # Rotations without the rounding of single precision keep bond lengths exact.
-                Cluster((molecule,), kind, centroid[row], best_rotation(rotation[row])[0], parity[row], info)
-            )
+        heads = [ContactHead(molecule, parity)] if request.contacts else []
+        pose, solution = model.sample(batch, start, request.steps, heads=heads)
+        for i, cluster in zip(members, clusters_at(pose, molecule, parity), strict=True):
+            cluster.info.update(sample=i, volume=volume, calls=solution.calls)
+            clusters.append(cluster)
         if progress is not None:
             progress(len(clusters))
     return clusters
+
+
+def clusters_at(pose: Pose, molecule: Molecule, parity: Int[np.ndarray, "batch copies"]) -> list[Cluster]:
+    """Clusters of one molecule at the poses of a batch; rotations without the rounding of single precision."""
+    centroid, rotation = (x.detach().double().cpu().numpy() for x in pose)
+    kind = np.zeros(parity.shape[1], dtype=np.int64)
+    return [
+        Cluster((molecule,), kind, c, best_rotation(r)[0], p)
+        for c, r, p in zip(centroid, rotation, parity, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class ContactHead:
+    """Physics by scale: once the flow sets the detail, overlapping molecules of a predicted endpoint step apart.
+
+    The network never meets overlaps on its training path and does not mend them; ``relax.resolve_clashes`` does,
+    two linearised steps at a time, and the flow goes on from there.
+
+    Attributes:
+        molecule: The molecule.
+        parity: Hand of every copy, ``(batch, copies)``.
+        after: Flow time from which it acts.
+        iterations: Steps of the relaxation at each call of the network.
+    """
+
+    molecule: Molecule
+    parity: Int[np.ndarray, "batch copies"]
+    after: float = 2.0 / 3.0
+    iterations: int = 2
+
+    def __call__(self, endpoint: Pose, s: Float[torch.Tensor, " batch"]) -> Pose:
+        """The endpoint, its overlaps smaller."""
+        if float(s[0]) < self.after:
+            return endpoint
+        moved = resolve_clashes(clusters_at(endpoint, self.molecule, self.parity), self.iterations)
+        centroid, rotation = (
+            np.stack([getattr(c, name) for c in moved]) for name in ("centroid", "rotation")
+        )
+        return Pose(
+            torch.as_tensor(centroid).to(endpoint.centroid), torch.as_tensor(rotation).to(endpoint.rotation)
+        )
+
+
+def _refuse_charged(molecule: Molecule) -> None:
+    charge = 0 if molecule.formal_charges is None else int(np.sum(molecule.formal_charges))
+    if charge:
+        raise MoleculeError(
+            f"{molecule.name} has the charge {charge:+d}, but only neutral molecules pack alone: "
+            "give the neutral form; salts are not supported yet"
+        )
 
 
 def _generator(seed: int, sample: int) -> torch.Generator:
@@ -210,6 +262,7 @@ def assemble(
     steps_per_shell: int | Sequence[int] | None = None,
     density: float | None = None,
     hands: str = "auto",
+    contacts: bool = True,
     resolve: bool = True,
     weights: str | Path | None = None,
     device: str = "cpu",
@@ -226,6 +279,7 @@ def assemble(
         steps_per_shell: Solver steps, one number or one per shell; the model's own if None.
         density: g/cm^3; else the expected density of the crystal.
         hands: ``auto``, ``same`` or ``both`` mirror images; see ``choose_hands``.
+        contacts: Let overlapping molecules step apart during the last third of the flow; see ``ContactHead``.
         resolve: Resolve the clashes of the final poses by a short rigid relaxation (at most 20 iterations).
         weights: A checkpoint; that of the package if None.
         device: A torch device.
@@ -243,7 +297,9 @@ def assemble(
     from kflow_sci.assembly.reading.formats import to_molecule
 
     steps = (steps_per_shell,) if isinstance(steps_per_shell, int) else steps_per_shell
-    request = Request(copies, samples, seed, None if steps is None else tuple(steps), density, hands)
+    request = Request(
+        copies, samples, seed, None if steps is None else tuple(steps), density, hands, contacts
+    )
     molecule = to_molecule(source)
     model, _ = load_model(weights, device)
     return finish(propose(model, molecule, request, progress), resolve)
@@ -252,6 +308,5 @@ def assemble(
 def finish(clusters: list[Cluster], resolve: bool) -> list[Cluster]:
     """Resolve clashes if asked, add energies, and rank."""
     from kflow_sci.assembly.energy.interaction import rank
-    from kflow_sci.assembly.energy.relax import resolve_clashes
 
     return rank(resolve_clashes(clusters, iterations=RELAX_ITERATIONS if resolve else 0))

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from kflow_sci.assembly.contacts import clashing_pairs
 from kflow_sci.assembly.model.cluster_model import ClusterModel, ModelConfig
 from kflow_sci.assembly.model.generate import (
+    ContactHead,
     Request,
     assemble,
     choose_hands,
+    clusters_at,
     default_weights,
     finish,
     load_model,
@@ -21,7 +24,8 @@ from kflow_sci.assembly.model.generate import (
 )
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.checkpoint import save_checkpoint
-from kflow_sci.errors import CheckpointError, ClusterError
+from kflow_sci.errors import CheckpointError, ClusterError, MoleculeError
+from kflow_sci.flow.rigid import Pose
 
 WATER = Molecule.build(np.array([8, 1, 1]), np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0.0]]))[0]
 CHIRAL = Molecule.build(
@@ -123,6 +127,36 @@ def test_the_weights_in_the_package_load_and_know_their_origin() -> None:
     _, header = load_model()
     assert {"model", "data_hash", "step", "settings"} <= set(header)
     assert default_weights().stat().st_size < 16e6
+
+
+def test_the_volume_that_was_asked_for_is_kept() -> None:
+    for density in (0.7, 1.4):
+        for cluster in propose(small_model(), CHIRAL, Request(copies=20, samples=2, density=density)):
+            # A ball of the wanted volume has the mean squared radius 3 R² / 5.
+            radius = (3 * 20 * volume_per_molecule(CHIRAL, density) / (4 * np.pi)) ** (1 / 3)
+            squared = ((cluster.centroid - cluster.centroid.mean(0)) ** 2).sum(1).mean()
+            assert squared == pytest.approx(0.6 * radius**2, rel=1e-4)
+
+
+def test_contact_head_acts_late_and_lessens_overlaps_of_rigid_copies() -> None:
+    close = Pose(
+        torch.tensor([[[0.0, 0, 0], [1.5, 0, 0], [0, 9.0, 0]]]).double(),
+        torch.eye(3).double().expand(1, 3, 3, 3),
+    )
+    head = ContactHead(WATER, np.array([[1, 1, 1]]))
+    assert head(close, torch.tensor([0.5])) is close
+    moved = head(close, torch.tensor([0.9]))
+    before, after = (clashing_pairs(clusters_at(p, WATER, np.array([[1, 1, 1]])))[0] for p in (close, moved))
+    assert after < before
+    assert torch.equal(moved.centroid[0, 2], close.centroid[0, 2])
+
+
+def test_a_charged_molecule_is_refused_with_the_mend() -> None:
+    import dataclasses
+
+    ion = dataclasses.replace(WATER, formal_charges=np.array([1, 0, 0]))
+    with pytest.raises(MoleculeError, match=r"charge \+1.*neutral form"):
+        propose(small_model(), ion, Request(copies=3, samples=1))
 
 
 def test_settings_out_of_range_are_refused() -> None:

@@ -12,7 +12,7 @@ from kflow_sci.flow.exact import CoordinateTransform, GaussianMixture, coordinat
 from kflow_sci.flow.path import Path
 from kflow_sci.flow.schedule import ShellSchedule
 from kflow_sci.flow.solve import solve
-from kflow_sci.testing import relative_error
+from kflow_sci.testing import assert_transform, relative_error
 from kflow_sci.transforms.base import KTransform
 from kflow_sci.transforms.fourier import FourierTransform
 from kflow_sci.transforms.graph import GraphSpectralTransform
@@ -64,6 +64,10 @@ SCHEDULES = {
     "smoothstep": ShellSchedule.equal(3, mu="smoothstep"),
     "cosine overlap": ShellSchedule((1, 2, 3), overlap=0.3, mu="cosine"),
 }
+
+
+def test_sets_of_entries_are_a_transform() -> None:
+    assert_transform(CoordinateTransform(torch.tensor([[0, 1, 1], [2, 0, 1]])), random(2, 2, 3))
 
 
 def gaussian(transform: KTransform, shape: tuple[int, ...], schedule: ShellSchedule) -> GaussianMixture:

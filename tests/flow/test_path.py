@@ -182,6 +182,20 @@ def test_one_shell_is_lerp_and_slerp() -> None:
     assert relative_error(pose.centroid, 0.7 * start.centroid + 0.3 * target.centroid) < 1e-13
 
 
+@pytest.mark.parametrize("overlap", [0.0, 0.3, 1.0])
+def test_angular_velocity_tells_the_target_orientation_of_the_moving_shells(overlap: float) -> None:
+    start, target = poses(2, 7, 1), poses(2, 7, 2)
+    path = make_path(start.centroid, overlap=overlap)
+    s = torch.tensor([0.4, 0.5], dtype=torch.float64)
+    here = sample_rigid(path, start, target, s)
+    x = to_chart(here.pose, start.rotation)
+    # What a network that sees only rotations answers, brought into the chart and carried to the endpoint there.
+    velocity = torch.cat([here.velocity, dexp_inverse(x[..., 3:], here.angular)], dim=-1)
+    endpoint = path.convert(velocity, x, s, given="velocity", wanted="endpoint")
+    apart = endpoint - to_chart(target, start.rotation)
+    assert float(path.transform.filter(apart, path.schedule.moving(s).double()).abs().max()) < 1e-8
+
+
 def test_path_reaches_start_and_target() -> None:
     start, target = poses(2, 6, 1), poses(2, 6, 2)
     path = make_path(start.centroid)

@@ -17,6 +17,8 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from kflow_sci.assembly.baselines import packmol, random_ball, renumbered
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.contacts import clashing_pairs
 from kflow_sci.assembly.energy.relax import resolve_clashes
+from kflow_sci.assembly.model.cluster_model import ClusterModel
 from kflow_sci.assembly.model.generate import Request, load_model, propose
 from kflow_sci.assembly.model.validate import residual_angles
 from kflow_sci.assembly.reading.crystal import cluster_from_crystal, read_crystal
@@ -54,6 +57,7 @@ COLUMNS = [
 ]
 Generate = Callable[[Cluster], list[Cluster]]
 TRUTH = "the crystal itself, renumbered"
+BARE = ", no contact steps"
 
 
 def crystals(folder: Path, table: Path, split: str, copies: int) -> tuple[list[Cluster], str]:
@@ -76,6 +80,10 @@ def floors(samples: int, seed: int) -> dict[str, Generate]:
             t.molecules[0], len(t), samples, seed, t.info["volume"]
         ),
     }
+
+
+def _flow(model: ClusterModel, request: Request, truth: Cluster) -> list[Cluster]:
+    return propose(model, truth.molecules[0], request)
 
 
 def measure(name: str, generate: Generate, truths: list[Cluster], samples: int) -> tuple[list[Row], int]:
@@ -158,10 +166,12 @@ def main() -> None:
     truths, digest = crystals(options.crystals, options.ids, options.split, options.copies)
     methods = {} if options.no_floors else floors(options.samples, options.seed)
     request = Request(copies=options.copies, samples=options.samples, seed=options.seed)
+    bare = replace(request, contacts=False)
     angles = {}
     for name, path in _models(options.model).items():
         model, _ = load_model(path)
-        methods[name] = lambda t, model=model: propose(model, t.molecules[0], request)  # type: ignore[misc]
+        methods[name] = partial(_flow, model, request)
+        methods[f"{name}{BARE}"] = partial(_flow, model, bare)
         angles[name] = residual_angles(model, truths, options.copies, seed=options.seed)
 
     every: list[Row] = []

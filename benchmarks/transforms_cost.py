@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import math
-import os
 import time
 import warnings
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from pathlib import Path
 import ptwt
 import pywt
 import torch
+from threadpoolctl import threadpool_limits
 
 from kflow_sci import __version__
 from kflow_sci.report.tables import Column, Row, markdown_table, write_csv
@@ -245,11 +245,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument(
+        "--threads", type=int, default=1, help="more suffer from whatever else the machine does"
+    )
     parser.add_argument("--seconds", type=float, default=1.0, help="for each case")
     parser.add_argument("--out", type=Path, default=HERE / "transforms_cost")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    threadpool_limits(options.threads)
     warnings.simplefilter("ignore", UserWarning)  # PyWavelets on levels at which all is border
     with torch.no_grad():
         rows = [*fourier_rows(options.seconds), *wavelet_rows(options.seconds), *node_rows(options.seconds)]
@@ -265,7 +268,7 @@ def main() -> None:
     ]
     text = (
         "# Cost of the transforms\n\n"
-        f"kflow_sci {__version__}, torch {torch.__version__}, ptwt {version('ptwt')}, {options.threads} threads, "
+        f"kflow_sci {__version__}, torch {torch.__version__}, ptwt {version('ptwt')}, {options.threads} thread(s), "
         "float32. Ours and theirs took turns; times are the fastest. The figure is ours over theirs for Fourier, "
         "theirs over ours for wavelets, and milliseconds for point clouds. A wavelet filter weighs the shells between "
         "decomposition and reconstruction, which ptwt is spared here; of its two ways the faster is shown. Made by "

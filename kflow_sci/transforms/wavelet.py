@@ -189,9 +189,9 @@ def _add_to_pairs(inner: Tensor, step: Tensor, x: Tensor, axes: int) -> Tensor:
     """``step · x`` plus, for each entry, the entry of ``inner`` whose sum it is in."""
     # Each number twice side by side: as the two parts of complex numbers that is one fast pass over memory.
     wide = torch.view_as_real(torch.complex(inner, inner)).flatten(-2)
-    if axes == 2:
-        wide = torch.cat((wide, wide), dim=-1).view(x.shape)
-    return torch.addcmul(wide, step, x)
+    if axes == 1:
+        return torch.addcmul(wide, step, x)
+    return torch.cat((wide, wide), dim=-1).view(x.shape).addcmul_(step, x)
 
 
 def _both_ways(bank: Float[Tensor, "n n"]) -> tuple[Band, Band]:

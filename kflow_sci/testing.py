@@ -32,7 +32,9 @@ def relative_error(a: Tensor, b: Tensor) -> float:
     return float((a - b).detach().abs().max() / b.detach().abs().max().clamp(min=1.0))
 
 
-def assert_transform(transform: KTransform, x: Float[Tensor, "batch ..."], limit: float | None = None) -> None:
+def assert_transform(
+    transform: KTransform, x: Float[Tensor, "batch ..."], limit: float | None = None
+) -> None:
     """All that ``KTransform`` promises, on the given data.
 
     Isometry, adjoint, complete and orthogonal shells, the filter as a weighted sum of projections, energies,
@@ -83,14 +85,18 @@ def assert_adjoint(transform: KTransform, x: Float[Tensor, "batch ..."], limit: 
         >>> assert_adjoint(WaveletTransform((8,), "db2"), torch.randn(2, 8, dtype=torch.float64))
     """
     forward = transform.forward(x)
-    c = torch.randn(forward.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(forward)
+    c = torch.randn(forward.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(
+        forward
+    )
     left = (forward * c).flatten(1).sum(1)
     right = (x * transform.inverse(c)).flatten(1).sum(1)
     size = forward.flatten(1).norm(dim=1) * c.flatten(1).norm(dim=1)
     _require(((left - right).abs() / size.clamp(min=1.0)).max(), limit, "adjoint")
 
 
-def assert_shell_projectors(transform: KTransform, x: Float[Tensor, "batch ..."], limit: float = 1e-10) -> None:
+def assert_shell_projectors(
+    transform: KTransform, x: Float[Tensor, "batch ..."], limit: float = 1e-10
+) -> None:
     """Σ_j P_j = I, P_i P_j = δ_ij P_i, and Parseval over shells.
 
     Example:
@@ -116,7 +122,9 @@ def assert_filter(transform: KTransform, x: Float[Tensor, "batch ..."], limit: f
         >>> from kflow_sci.transforms.wavelet import WaveletTransform
         >>> assert_filter(WaveletTransform((8,), "db2"), torch.randn(2, 8, dtype=torch.float64))
     """
-    w = torch.randn(len(x), transform.n_shells, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    w = torch.randn(
+        len(x), transform.n_shells, generator=torch.Generator().manual_seed(2), dtype=torch.float64
+    )
     w = w.to(x)
     before = x.clone()
     filtered = transform.filter(x, w)
@@ -164,7 +172,11 @@ def assert_compiles(transform: KTransform, x: Float[Tensor, "batch ..."], limit:
         raise AssertionError(f"filter is not one graph: {reason}") from error
     _require(relative_error(compiled, transform.filter(x, w)), limit, "compiled filter")
     (gradient,) = torch.autograd.grad(compiled.square().sum(), leaf)
-    _require(relative_error(gradient, 2.0 * transform.filter(transform.filter(x, w), w)), limit, "compiled gradient")
+    _require(
+        relative_error(gradient, 2.0 * transform.filter(transform.filter(x, w), w)),
+        limit,
+        "compiled gradient",
+    )
 
 
 def assert_gradients(transform: KTransform, x: Float[Tensor, "batch ..."]) -> None:
@@ -174,7 +186,9 @@ def assert_gradients(transform: KTransform, x: Float[Tensor, "batch ..."]) -> No
         >>> from kflow_sci.transforms.fourier import FourierTransform
         >>> assert_gradients(FourierTransform((4,)), torch.randn(2, 4, dtype=torch.float64))
     """
-    w = torch.linspace(-1.0, 1.0, len(x) * transform.n_shells, dtype=x.dtype, device=x.device).view(len(x), -1)
+    w = torch.linspace(-1.0, 1.0, len(x) * transform.n_shells, dtype=x.dtype, device=x.device).view(
+        len(x), -1
+    )
     inputs = (x.detach().clone().requires_grad_(), w.requires_grad_())
     if not torch.autograd.gradcheck(transform.filter, inputs, fast_mode=True, raise_exception=False):
         raise AssertionError("gradients of the filter differ from finite differences")

@@ -205,7 +205,7 @@ def test_loss_falls_when_it_is_minimised(prediction: str, transform: str) -> Non
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert np.mean(losses[-8:]) < 0.7 * np.mean(losses[:8])
 
 

@@ -26,6 +26,10 @@ class Band(NamedTuple):
         start: Column at which the window of the first block begins; it may wrap round the end.
         step: By how many columns the windows of neighbouring blocks are apart.
         blocks: How many there are.
+
+    Example:
+        >>> band_of(torch.eye(3)).blocks
+        1
     """
 
     block: Float[Tensor, "rows window"]

@@ -8,7 +8,7 @@ Energies are means over samples (divided by n, not n − 1), because E‖Bᵀx�
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -18,24 +18,20 @@ from kflow_sci.errors import TransformError
 
 
 class Modes(NamedTuple):
-    """Principal modes: columns by falling energy, their energies, the mean of the data, and how many there were."""
+    """Principal modes: columns by falling energy, their energies, the mean of the data, and how many there were.
+
+    Example:
+        >>> fit = SecondMoment(2)
+        >>> fit.update(torch.tensor([[2.0, 0.0]]))
+        >>> modes = fit.modes(rank=1)
+        >>> modes.values.tolist(), modes.samples
+        ([4.0], 1)
+    """
 
     basis: Float[Tensor, "size modes"]
     values: Float[Tensor, " modes"]
     mean: Float[Tensor, " size"]
     samples: int
-
-
-class ModeFit(Protocol):
-    """What takes batches in and gives modes out."""
-
-    def update(self, batch: Float[Tensor, "batch size"]) -> None:
-        """Take in one batch of vectors."""
-        ...
-
-    def modes(self, rank: int | None = None) -> Modes:
-        """The modes of all batches so far."""
-        ...
 
 
 class SecondMoment:

@@ -25,7 +25,7 @@ from kflow_sci.checkpoint import load_checkpoint, save_checkpoint
 from kflow_sci.errors import CheckpointError, TransformError
 from kflow_sci.transforms.base import KTransform
 from kflow_sci.transforms.grid import GridTransform
-from kflow_sci.transforms.moments import IncrementalModes, ModeFit, SecondMoment
+from kflow_sci.transforms.moments import IncrementalModes, SecondMoment
 from kflow_sci.transforms.shells import shells_by_count, shells_by_energy
 
 LARGEST_MOMENT = 4096
@@ -133,7 +133,7 @@ class PCATransform(GridTransform):
             raise TransformError(
                 f"samples of {size} numbers are too large for a full basis (limit {LARGEST_MOMENT}): give rank"
             )
-        fitter: ModeFit
+        fitter: SecondMoment | IncrementalModes
         if size <= LARGEST_MOMENT:
             fitter = SecondMoment(size, centred=centred)
         else:

@@ -24,7 +24,13 @@ _AT_ONCE = 4_000_000  # numbers held by resampling, whatever the number of sampl
 
 
 class Interval(NamedTuple):
-    """An estimate and the ends of its bootstrap interval, each a number or one per shell."""
+    """An estimate and the ends of its bootstrap interval, each a number or one per shell.
+
+    Example:
+        >>> flat = Spectrum(torch.ones(9, 2), torch.ones(2), torch.ones(2))
+        >>> [float(part) for part in flat.low_over_high()]
+        [1.0, 1.0, 1.0]
+    """
 
     value: Tensor
     low: Tensor

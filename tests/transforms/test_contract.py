@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -18,6 +22,7 @@ from kflow_sci.testing import (
     assert_transform,
     relative_error,
 )
+from kflow_sci.transforms import base
 from kflow_sci.transforms.base import KTransform
 from kflow_sci.transforms.fourier import FourierTransform
 from kflow_sci.transforms.graph import GraphSpectralTransform
@@ -134,6 +139,26 @@ def test_partial_graph(nodes: int, n_shells: int, modes: int, seed: int, dtype: 
     points = normal((2, nodes, 3), seed, dtype)
     transform = PartialGraphTransform.from_points(points, n_shells, modes, neighbours=nodes // 2 + 1)
     check(transform, normal((2, nodes, 3), seed + 1, dtype))
+
+
+def public(node: ast.AST, trail: str = "") -> Iterator[tuple[str, str]]:
+    """Names and docstrings of what is public."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef | ast.FunctionDef) and not child.name.startswith("_"):
+            yield f"{trail}{child.name}", ast.get_docstring(child) or ""
+            if isinstance(child, ast.ClassDef):
+                yield from public(child, f"{trail}{child.name}.")
+
+
+def test_every_public_docstring_shows_a_use_that_runs() -> None:
+    folder = Path(base.__file__).parent
+    missing = [
+        f"{path.name}: {name}"
+        for path in sorted(folder.glob("*.py"))
+        for name, text in public(ast.parse(path.read_text(encoding="utf-8")))
+        if text and ">>>" not in text
+    ]
+    assert not missing, missing
 
 
 EXAMPLES = {

@@ -11,7 +11,13 @@ import pywt
 import torch
 
 from kflow_sci.errors import TransformError
-from kflow_sci.testing import assert_isometry, assert_shell_projectors, relative_error
+from kflow_sci.testing import (
+    assert_compiles,
+    assert_gradients,
+    assert_isometry,
+    assert_shell_projectors,
+    relative_error,
+)
 from kflow_sci.transforms.wavelet import WaveletTransform
 
 ORTHOGONAL = [w for family in ("haar", "db", "sym", "coif") for w in pywt.wavelist(family)]
@@ -101,6 +107,26 @@ def test_filters_longer_than_the_grid_wrap_round_and_stay_orthogonal() -> None:
     transform = WaveletTransform((4, 8), "db6", 2)
     assert_isometry(transform, signal(2, 4, 8), 1e-13)
     assert_shell_projectors(transform, signal(2, 4, 8), 1e-13)
+
+
+@pytest.mark.parametrize("name", ["haar", "db2", "db6", "sym8", "db20", "db38"])
+@pytest.mark.parametrize("shape", [(128,), (1024,), (128, 256), (96, 192), (8, 512), (136, 160)])
+def test_large_grids_are_filtered_in_blocks_to_the_same_result(name: str, shape: tuple[int, ...]) -> None:
+    x, w = signal(2, *shape), torch.tensor([[0.9, 0.5, 0.1], [0.0, 2.0, -1.0]], dtype=torch.float64)
+    transform = WaveletTransform(shape, name, 2)
+    gains = transform.inverse(transform.forward(x) * transform.gain(w))
+    assert relative_error(transform.filter(x, w), gains) < 1e-13
+
+
+@pytest.mark.parametrize("name", ["haar", "db6"])
+@pytest.mark.parametrize("shape", [(256,), (128, 256)])
+def test_filters_in_blocks_have_gradients_and_compile(name: str, shape: tuple[int, ...]) -> None:
+    transform, x = WaveletTransform(shape, name, 2), signal(2, *shape)
+    assert_gradients(transform, x)
+    assert_compiles(transform, x)
+    turned = x.transpose(0, -1).contiguous().transpose(0, -1)  # another order in memory
+    w = torch.tensor([[0.9, 0.5, 0.1]] * 2, dtype=torch.float64)
+    assert relative_error(transform.filter(turned, w), transform.filter(x, w)) < 1e-14
 
 
 @pytest.mark.parametrize(

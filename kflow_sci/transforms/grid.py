@@ -89,6 +89,10 @@ class GridTransform(KTransform):
                 f"data have shape {tuple(x.shape)}, expected (batch, …, {', '.join(map(str, shape))}): "
                 f"the last {len(shape)} axes are transformed"
             )
+        if x.numel() == 0:
+            raise TransformError(
+                f"data have shape {tuple(x.shape)}, which is empty: give at least one sample"
+            )
         if x.dtype not in (torch.float32, torch.float64):
             raise TransformError(f"data are {x.dtype}, expected float32 or float64: convert with x.float()")
         if x.device != self.shell_of.device:

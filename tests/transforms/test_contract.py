@@ -26,6 +26,7 @@ from kflow_sci.transforms import base
 from kflow_sci.transforms.base import KTransform
 from kflow_sci.transforms.fourier import FourierTransform
 from kflow_sci.transforms.graph import GraphSpectralTransform
+from kflow_sci.transforms.grid import GridTransform
 from kflow_sci.transforms.nested import NestedTransform
 from kflow_sci.transforms.node_pca import NodePCATransform
 from kflow_sci.transforms.partial import PartialGraphTransform
@@ -244,6 +245,9 @@ def test_data_and_weights_that_do_not_fit_are_refused(name: str) -> None:
         transform.project(x, shells)
     with pytest.raises(TransformError, match="data have shape"):
         transform.filter(x[:, :-1] if x.ndim == 2 else x[..., :-1, :], torch.ones(2, shells))
+    if isinstance(transform, GridTransform):
+        with pytest.raises(TransformError, match="which is empty: give at least one sample"):
+            transform.forward(x[:0])
     with pytest.raises(TransformError, match=r"data are torch.int64"):
         transform.forward(x.long())
     with pytest.raises(TransformError, match=r"data are torch.float16|the basis torch.float64"):

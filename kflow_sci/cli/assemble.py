@@ -61,7 +61,7 @@ class StepsType(click.ParamType):
     "--contacts/--no-contacts",
     default=True,
     show_default=True,
-    help="Let overlapping molecules step apart during the last third of the flow.",
+    help="Let overlapping molecules step apart during the last two thirds of the flow.",
 )
 @click.option(
     "--resolve/--no-resolve",

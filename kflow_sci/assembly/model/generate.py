@@ -114,7 +114,7 @@ class Request:
         steps: Steps per shell; the model's own if None.
         density: g/cm^3; the expected density in a crystal if None.
         hands: See ``choose_hands``.
-        contacts: Let overlapping molecules step apart during the last third of the flow; see ``ContactHead``.
+        contacts: Let overlapping molecules step apart during the last two thirds of the flow; see ``ContactHead``.
 
     Raises:
         ClusterError: a number out of range.
@@ -223,7 +223,7 @@ class ContactHead:
 
     molecule: Molecule
     parity: Int[np.ndarray, "batch copies"]
-    after: float = 2.0 / 3.0
+    after: float = 1.0 / 3.0
     iterations: int = 2
 
     def __call__(self, endpoint: Pose, s: Float[torch.Tensor, " batch"]) -> Pose:
@@ -279,7 +279,7 @@ def assemble(
         steps_per_shell: Solver steps, one number or one per shell; the model's own if None.
         density: g/cm^3; else the expected density of the crystal.
         hands: ``auto``, ``same`` or ``both`` mirror images; see ``choose_hands``.
-        contacts: Let overlapping molecules step apart during the last third of the flow; see ``ContactHead``.
+        contacts: Let overlapping molecules step apart during the last two thirds of the flow; see ``ContactHead``.
         resolve: Resolve the clashes of the final poses by a short rigid relaxation (at most 20 iterations).
         weights: A checkpoint; that of the package if None.
         device: A torch device.

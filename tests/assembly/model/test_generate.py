@@ -142,7 +142,7 @@ def test_contact_head_acts_late_and_lessens_overlaps_of_rigid_copies() -> None:
     places = torch.tensor([[[0.0, 0, 0], [1.5, 0, 0], [0, 30.0, 0]]], dtype=torch.float64)
     close = Pose(places, torch.eye(3, dtype=torch.float64).expand(1, 3, 3, 3))
     head = ContactHead(WATER, np.array([[1, 1, 1]]))
-    assert head(close, torch.tensor([0.5])) is close
+    assert head(close, torch.tensor([0.3])) is close
     moved = head(close, torch.tensor([0.9]))
     before, after = (clashing_pairs(clusters_at(p, WATER, np.array([[1, 1, 1]])))[0] for p in (close, moved))
     assert after < before

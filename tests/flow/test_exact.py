@@ -16,7 +16,9 @@ from kflow_sci.testing import assert_transform, relative_error
 from kflow_sci.transforms.base import KTransform
 from kflow_sci.transforms.fourier import FourierTransform
 from kflow_sci.transforms.graph import GraphSpectralTransform
+from kflow_sci.transforms.nested import NestedTransform
 from kflow_sci.transforms.node_pca import NodePCATransform
+from kflow_sci.transforms.partial import PartialGraphTransform
 from kflow_sci.transforms.pca import PCATransform
 from kflow_sci.transforms.wavelet import WaveletTransform
 
@@ -53,6 +55,16 @@ TRANSFORMS = {
     "pca on nodes": lambda n: (
         NodePCATransform(orthonormal(4, 3), falling(4), 3, torch.arange(4).expand(n, -1)),
         (4, 2),
+    ),
+    "graph, low modes": lambda n: (
+        PartialGraphTransform.from_points(random(1, 5, 3, seed=2).expand(n, -1, -1), 3, 3, neighbours=3),
+        (5, 2),
+    ),
+    "molecules over atoms": lambda n: (
+        NestedTransform.from_points(
+            random(1, 5, 3, seed=2).expand(n, -1, -1), torch.tensor([[0, 0, 1, 1, 1]]).expand(n, -1), (2, 1)
+        ),
+        (5, 2),
     ),
     "coordinates": lambda n: (CoordinateTransform(torch.tensor([0, 0, 1, 1, 2, 2])), (6,)),
 }

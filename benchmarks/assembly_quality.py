@@ -57,6 +57,7 @@ COLUMNS = [
 ]
 Generate = Callable[[Cluster], list[Cluster]]
 TRUTH = "the crystal itself, renumbered"
+PACKMOL = "PackMol, true density"
 BARE = ", no contact steps"
 
 
@@ -69,16 +70,14 @@ def crystals(folder: Path, table: Path, split: str, copies: int) -> tuple[list[C
     return [cluster_from_crystal(read_crystal(path), copies) for path in paths], digest.hexdigest()
 
 
-def floors(samples: int, seed: int) -> dict[str, Generate]:
+def floors(samples: int, packmol_samples: int, seed: int) -> dict[str, Generate]:
     """What needs no learning; each knows the true density, the first one all."""
     return {
         TRUTH: lambda t: renumbered.propose(t, samples, seed),
         "random ball, true density": lambda t: random_ball.propose(
             t.molecules[0], len(t), samples, seed, t.info["volume"]
         ),
-        "PackMol, true density": lambda t: packmol.propose(
-            t.molecules[0], len(t), samples, seed, t.info["volume"]
-        ),
+        PACKMOL: lambda t: packmol.propose(t.molecules[0], len(t), packmol_samples, seed, t.info["volume"]),
     }
 
 
@@ -159,15 +158,13 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=17)
     parser.add_argument("--samples", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--floors-from", type=Path, help="rows of an earlier run; PackMol alone takes ten minutes"
-    )
+    parser.add_argument("--packmol-samples", type=int, default=1, help="PackMol takes many seconds for one")
     parser.add_argument("--no-floors", action="store_true", help="models only")
     parser.add_argument("--out", type=Path, default=HERE / "assembly_quality")
     options = parser.parse_args()
 
     truths, digest = crystals(options.crystals, options.ids, options.split, options.copies)
-    methods = {} if options.no_floors else floors(options.samples, options.seed)
+    methods = {} if options.no_floors else floors(options.samples, options.packmol_samples, options.seed)
     request = Request(copies=options.copies, samples=options.samples, seed=options.seed)
     bare = replace(request, contacts=False)
     angles = {}
@@ -177,17 +174,13 @@ def main() -> None:
         methods[f"{name}{BARE}"] = partial(_flow, model, bare)
         angles[name] = residual_angles(model, truths, options.copies, seed=options.seed)
 
-    earlier = _read(options.floors_from) if options.floors_from else {}
     every: list[Row] = []
     table: list[Row] = []
     means: dict[str, dict[str, dict[str, float]]] = {}
     for name, generate in methods.items():
         began = time.perf_counter()
-        if name in earlier:
-            rows = earlier[name]
-            failed = options.samples * len(truths) - sum(row["failed_sample"] == "False" for row in rows)
-        else:
-            rows, failed = measure(name, generate, truths, options.samples)
+        drawn = options.packmol_samples if name == PACKMOL else options.samples
+        rows, failed = measure(name, generate, truths, drawn)
         every += rows
         means[name] = {key: by_crystal(rows, key) for key in _MEANS}
         line: Row = {"method": name, "failed": failed}
@@ -201,7 +194,7 @@ def main() -> None:
         __version__, options.seed, digest, len(truths), "python benchmarks/assembly_quality.py"
     )
     text = f"# Quality of assembled clusters\n\n{_prose()}\n\n"
-    text += f"{options.split} split, {options.samples} samples each.\n\n"
+    text += f"{options.split} split, {options.samples} samples each (PackMol {options.packmol_samples}).\n\n"
     text += markdown_table(table, COLUMNS, origin)
     if options.reference in angles:
         differences: list[Row] = []
@@ -229,23 +222,6 @@ def _models(entries: list[str] | None) -> dict[str, Path]:
     for path in sorted((HERE / "weights").glob("*.safetensors")):
         known[titles.get(path.stem, path.stem.replace("_", " "))] = path
     return known
-
-
-def _read(path: Path) -> dict[str, list[Row]]:
-    with open(path, encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    floor_names = floors(1, 0)
-    text = ("method", "id", "failed_sample")
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        if row["method"] in floor_names:
-            plain: Row = {k: v if k in text else _number(v) for k, v in row.items()}
-            found.setdefault(row["method"], []).append(plain)
-    return found
-
-
-def _number(word: str) -> float:
-    return float({"True": "1", "False": "0", "": "nan"}.get(word, word))
 
 
 def _prose() -> str:

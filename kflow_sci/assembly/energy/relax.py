@@ -65,13 +65,22 @@ def resolve_clashes(clusters: Sequence[Cluster], iterations: int = 20) -> list[C
         )
     if not clusters:
         return []
+    moved = step_apart(clusters, iterations)
+    before, after = clashing_pairs(clusters), clashing_pairs(moved)
+    for k, cluster in enumerate(moved):
+        cluster.info["clashing_pairs_start"] = float(before[k])
+        cluster.info["clashing_pairs"] = float(after[k])
+        shift = cluster.centroid - clusters[k].centroid
+        cluster.info["relax_shift"] = float(np.sqrt((shift**2).sum(1).mean()))
+    return moved
+
+
+def step_apart(clusters: Sequence[Cluster], iterations: int) -> list[Cluster]:
+    """The poses after some iterations of ``resolve_clashes``, without the counts."""
     stack = Stack.of(clusters)
     centroid, turn = _relax(stack, iterations)
-    shift = np.sqrt(
-        np.bincount(stack.system, ((centroid - stack.centroid) ** 2).sum(1)) / np.bincount(stack.system)
-    )
     ends = np.cumsum([len(cluster) for cluster in clusters])
-    moved = [
+    return [
         Cluster(
             c.molecules,
             c.kind,
@@ -82,12 +91,6 @@ def resolve_clashes(clusters: Sequence[Cluster], iterations: int = 20) -> list[C
         )
         for c, end in zip(clusters, ends, strict=True)
     ]
-    before, after = clashing_pairs(clusters), clashing_pairs(moved)
-    for k, cluster in enumerate(moved):
-        cluster.info["clashing_pairs_start"] = float(before[k])
-        cluster.info["clashing_pairs"] = float(after[k])
-        cluster.info["relax_shift"] = float(shift[k])
-    return moved
 
 
 def clash_penalty(

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 
 from kflow_sci.assembly import DEFAULT_COPIES
 from kflow_sci.assembly.cluster import Cluster
-from kflow_sci.assembly.energy.relax import resolve_clashes
+from kflow_sci.assembly.energy.relax import resolve_clashes, step_apart
 from kflow_sci.assembly.model.batch import ClusterBatch, molecule_table
 from kflow_sci.assembly.model.cluster_model import ClusterModel, ModelConfig
 from kflow_sci.assembly.model.start import random_start
@@ -230,7 +230,7 @@ class ContactHead:
         """The endpoint, its overlaps smaller."""
         if float(s[0]) < self.after:
             return endpoint
-        moved = resolve_clashes(clusters_at(endpoint, self.molecule, self.parity), self.iterations)
+        moved = step_apart(clusters_at(endpoint, self.molecule, self.parity), self.iterations)
         centroid, rotation = (
             np.stack([getattr(c, name) for c in moved]) for name in ("centroid", "rotation")
         )

@@ -106,7 +106,7 @@ class TrainConfig(FitConfig):
     layers: int = setting("rounds of messages", low=1)
     edge: int = setting("features of a message", low=1)
     neighbours: int = setting("molecules each molecule hears", low=1)
-    contacts: int = setting("bins of the contact histogram", low=1)
+    contacts: int = setting("neighbours whose surfaces are looked at", low=1)
 
     steps_per_shell: tuple[int, ...] = setting("solver steps; one number per shell, or one for all", low=1)
     validate_copies: int = setting("molecules per cluster in validation", low=2)

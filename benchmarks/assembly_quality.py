@@ -225,7 +225,9 @@ def _models(entries: list[str] | None) -> dict[str, Path]:
 
 
 def _prose() -> str:
-    return " ".join((__doc__ or "").split("\n\n", 2)[2].split("\n", 2)[2].split())
+    # The docstring from where it speaks of what is measured.
+    text = " ".join((__doc__ or "").split())
+    return text[text.index("The models guess") :]
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Literal
 
@@ -20,6 +22,19 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.fabric.strategies.ddp import DDPStrategy
 
 from kflow_sci.errors import ConfigError
+
+
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """Denormal numbers count as zero inside the block, and as themselves after it, as everyone else expects.
+
+    The first gradients of zero-started layers leave denormal moments in AdamW, which slow a CPU tenfold.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def make_fabric(device: str, precision: str) -> Fabric:
@@ -35,8 +50,6 @@ def make_fabric(device: str, precision: str) -> Fabric:
     # Fabric's remarks on devices it could also use are noise in a run that was told what to use.
     for room in ("lightning.fabric", "lightning.pytorch"):
         logging.getLogger(room).setLevel(logging.WARNING)
-    # The first gradients of zero-started layers leave denormal moments in AdamW, which slow a CPU tenfold.
-    torch.set_flush_denormal(True)
     accelerator, index = _device(device)
     mixed: Literal["32-true", "bf16-mixed"] = "32-true" if precision == "float32" else "bf16-mixed"
     if not TorchElasticEnvironment.detect():

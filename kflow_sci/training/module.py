@@ -27,7 +27,7 @@ from kflow_sci.errors import ConfigError, KFlowError
 from kflow_sci.files import atomic_write, output_folder
 from kflow_sci.training.config import FitConfig, nearest, plain, write_config
 from kflow_sci.training.folder import RunFolder, Table
-from kflow_sci.training.launch import StopSignals, make_fabric
+from kflow_sci.training.launch import StopSignals, flushed_denormals, make_fabric
 from kflow_sci.training.order import seeds_of_step
 from kflow_sci.training.progress import TrainingProgress
 from kflow_sci.training.state import TrainState, learning_rate_at
@@ -129,6 +129,7 @@ def fit(
             torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []),
             TrainingProgress(config.steps, run.step, unit, show and run.first) as progress,
             StopSignals() as stop,
+            flushed_denormals(),
         ):
             run.train(progress, stop)
     except KeyboardInterrupt:

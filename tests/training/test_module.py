@@ -269,3 +269,9 @@ def test_training_leaves_the_global_random_state_alone(small: ModuleType, tmp_pa
     torch.manual_seed(5)
     small.small_run(tmp_path)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_training_leaves_the_arithmetic_of_the_process_as_it_was(small: ModuleType, tmp_path: Path) -> None:
+    small.small_run(tmp_path)
+    # 2^-149 is the smallest number of single precision, and denormal.
+    assert float(torch.tensor([2.0**-149], dtype=torch.float32) * 1.0) > 0.0

@@ -1,13 +1,12 @@
 """The command ``kflow``: finds the subcommand, and turns every foreseeable failure into one line.
 
-The one idea: subcommands are a table of names, and a module is imported only when its command is called, so that
-``kflow --help`` answers at once while ``kflow train`` may load all it needs. A subcommand is a module of
-``kflow_sci.cli`` with a click command named ``command``; it raises ``KFlowError`` for bad input and catches nothing.
+The one idea: subcommands are a table of names, whose modules are imported when called (``cli.lazy``). A subcommand is a
+module of ``kflow_sci.cli`` with a click command named ``command``; it raises ``KFlowError`` for bad input and catches
+nothing.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -16,11 +15,12 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from kflow_sci import __version__
+from kflow_sci.cli.lazy import LazyGroup
 from kflow_sci.errors import KFlowError
 
 COMMANDS = {
     "assemble": "Make candidate clusters of a molecule, given as a SMILES or a file.",
-    "data": "Turn a folder of crystals into a data set of clusters.",
+    "data": "Get crystals, and turn them into data sets of clusters.",
     "train": "Train a model as a config says.",
     "score": "Compare predicted clusters with reference clusters.",
 }
@@ -30,26 +30,12 @@ BROKEN_PIPE = 1
 INTERRUPTED = 130
 
 
-class LazyGroup(click.Group):
-    """A click group whose commands are modules, imported when called and not when listed."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of the table, which is the order of use."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the module of a command; None where the table has no such name."""
-        if cmd_name not in COMMANDS:
-            return None
-        return importlib.import_module(f"kflow_sci.cli.{cmd_name}").command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands from the table alone: importing them to ask for their help would take seconds."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
+    package="kflow_sci.cli",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="kflow")
 def kflow() -> None:
     """K-Flow: generation along the scales of a structure, from coarse to fine.

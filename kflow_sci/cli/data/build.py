@@ -1,4 +1,4 @@
-"""``kflow data``: turn a folder of crystals into a data set of clusters."""
+"""``kflow data build``: turn a folder of crystals into a data set of clusters."""
 
 from __future__ import annotations
 
@@ -8,12 +8,7 @@ from pathlib import Path
 import click
 
 
-@click.group("data")
-def command() -> None:
-    """Make data sets."""
-
-
-@command.command("build")
+@click.command("build")
 @click.argument("cif_folder", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
@@ -31,7 +26,7 @@ def command() -> None:
     help="One cluster per crystal, or one around each symmetry-independent molecule.",
 )
 @click.option("--workers", type=int, default=None, help="Processes.  [default: one per core]")
-def build(cif_folder: Path, out: Path, copies: int, centres: str, workers: int | None) -> None:
+def command(cif_folder: Path, out: Path, copies: int, centres: str, workers: int | None) -> None:
     """Read the CIFs of a folder and write the clusters around their central molecules to OUT (a .kfc file).
 
     Each cluster holds the molecules nearest to the central one. Crystals that cannot be used are listed with a reason

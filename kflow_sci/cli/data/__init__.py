@@ -1,0 +1,19 @@
+"""``kflow data``: get crystals and turn them into data sets of clusters.
+
+A subcommand is a module of this package with a click command named ``command``, and one line of ``COMMANDS``.
+"""
+
+from __future__ import annotations
+
+import click
+
+from kflow_sci.cli.lazy import LazyGroup
+
+COMMANDS = {
+    "build": "Turn a folder of CIFs into a data set of clusters.",
+}
+
+
+@click.group("data", cls=LazyGroup, table=COMMANDS, package=__name__)
+def command() -> None:
+    """Get and make data sets."""

@@ -49,3 +49,7 @@ class CheckpointError(KFlowError):
 
 class OutputError(KFlowError):
     """An output place that cannot be written."""
+
+
+class PackingError(KFlowError):
+    """A space group, a cell or a packing that cannot be, or a search that found none."""

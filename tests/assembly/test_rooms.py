@@ -17,6 +17,8 @@ KNOWS = {
     "baselines": set(),
     "data": {"reading"},
     "model": {"reading", "energy", "scoring"},
+    "lattice": {"reading"},
+    "search": {"reading", "data", "lattice", "forcefield"},
 }
 
 

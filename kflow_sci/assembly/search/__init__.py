@@ -1,0 +1,1 @@
+"""Searching for crystals: where trials start, how they run, what of them is kept."""

@@ -12,9 +12,10 @@ HALL = "the hall"  # files that lie in no room: elements, molecules, clusters an
 KNOWS = {
     HALL: set(),
     "reading": set(),
-    "energy": set(),
+    "forcefield": set(),
+    "energy": {"forcefield"},
     "scoring": set(),
-    "baselines": set(),
+    "baselines": {"scoring", "model"},
     "data": {"reading"},
     "model": {"reading", "energy", "scoring"},
     "lattice": {"reading"},

@@ -1,1 +1,1 @@
-"""What happens between molecules: bond orders and parameters, the pair energy, and relaxing what overlaps."""
+"""What happens between the molecules of a finite cluster: the pair energy, and relaxing what overlaps."""

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.contacts import Stack, clashing_pairs
-from kflow_sci.assembly.energy.forcefield import ForceField, force_field
+from kflow_sci.assembly.forcefield.parameters import ForceField, force_field
 
 # Energy of two unit charges 1 Å apart, kJ/mol (CODATA 2018: e² N_A / 4 π ε₀).
 COULOMB = 1389.35458

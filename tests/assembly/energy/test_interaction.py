@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.energy import interaction as module
-from kflow_sci.assembly.energy.forcefield import KJ_PER_KCAL, force_field
+from kflow_sci.assembly.forcefield.parameters import KJ_PER_KCAL, force_field
 from kflow_sci.assembly.energy.interaction import (
     CHARGE_WALL,
     COULOMB,
@@ -110,7 +110,7 @@ def test_uff_table_is_that_of_rdkit():
     from rdkit import Chem
     from rdkit.Chem import rdForceFieldHelpers
 
-    from kflow_sci.assembly.energy.forcefield import _UFF
+    from kflow_sci.assembly.forcefield.parameters import _UFF
 
     # Hydrides of the elements that UFF types without help.
     for symbol in ("C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I", "Se"):
@@ -250,9 +250,9 @@ def test_molecule_without_bond_orders_gets_the_same_energy():
 
 
 def test_porphyrin_like_imbalance_falls_back_to_gasteiger(monkeypatch):
-    from kflow_sci.assembly.energy import forcefield
+    from kflow_sci.assembly.forcefield import parameters
 
-    monkeypatch.setattr(forcefield, "_balanced", lambda *_: False)
+    monkeypatch.setattr(parameters, "_balanced", lambda *_: False)
     template = from_smiles("CC(C)=O")
     fresh = Molecule(
         template.numbers, template.positions, bonds=template.bonds, bond_orders=template.bond_orders

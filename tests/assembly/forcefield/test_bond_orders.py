@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kflow_sci.assembly.energy.bond_orders import bond_orders
+from kflow_sci.assembly.forcefield.bond_orders import bond_orders
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.errors import MoleculeError
 

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from kflow_sci.assembly.bonds import bonded_pairs
 from kflow_sci.assembly.contacts import polar_hydrogens
 from kflow_sci.assembly.elements import NUMBER_OF, SYMBOLS
-from kflow_sci.assembly.energy.bond_orders import bond_orders
+from kflow_sci.assembly.forcefield.bond_orders import bond_orders
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.errors import ConfigError, MoleculeError
 

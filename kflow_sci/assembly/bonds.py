@@ -16,7 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from kflow_sci.assembly.elements import COVALENT_RADIUS
+from kflow_sci.assembly.elements import BOND_RADIUS
 
 if TYPE_CHECKING:
     from kflow_sci.assembly.molecule import Molecule
@@ -27,7 +27,7 @@ ONE_PARTNER = 1.2  # a hydrogen is bonded to its nearest atom and to others only
 
 def bond_reach(numbers: Int[np.ndarray, " n"]) -> float:
     """Distance beyond which no two of these atoms are bonded, Å."""
-    return 2 * float(COVALENT_RADIUS[numbers].max(initial=0.0)) + BOND_SLACK
+    return 2 * float(BOND_RADIUS[numbers].max(initial=0.0)) + BOND_SLACK
 
 
 def are_bonded(
@@ -47,7 +47,7 @@ def are_bonded(
     Returns:
         True for bonds. Hydrogens are bonded to each other only where there is nothing but hydrogen.
     """
-    radius = COVALENT_RADIUS[numbers]
+    radius = BOND_RADIUS[numbers]
     hydrogen = numbers == 1
     bonded = distance < radius[i] + radius[j] + BOND_SLACK
     bonded &= ~(hydrogen[i] & hydrogen[j]) | bool(hydrogen.all())

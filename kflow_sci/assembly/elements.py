@@ -14,7 +14,9 @@ from kflow_sci.errors import MoleculeError
 
 SYMBOLS = (
     "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr "
-    "Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe"
+    "Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt "
+    "Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc "
+    "Lv Ts Og"
 ).split()
 NUMBER_OF = {symbol: number for number, symbol in enumerate(SYMBOLS)}
 
@@ -35,6 +37,25 @@ COVALENT_RADIUS = _table(
         "Se": 1.20, "Br": 1.20, "Sn": 1.39, "Te": 1.38, "I": 1.39,
     }
 )  # fmt: skip
+
+# The same source for all elements up to curium: what tells bonds in structures that kflow stores and scores but
+# does not make, such as complexes of metals. kflow makes no molecule with an element that COVALENT_RADIUS lacks.
+_OTHER_RADII = _table(
+    {
+        "He": 0.28, "Ne": 0.58, "Ar": 1.06, "Sc": 1.70, "Ti": 1.60, "V": 1.53, "Cr": 1.39, "Mn": 1.39,
+        "Fe": 1.32, "Co": 1.26, "Ni": 1.24, "Cu": 1.32, "Zn": 1.22, "Ga": 1.22, "Ge": 1.20, "Kr": 1.16,
+        "Rb": 2.20, "Sr": 1.95, "Y": 1.90, "Zr": 1.75, "Nb": 1.64, "Mo": 1.54, "Tc": 1.47, "Ru": 1.46,
+        "Rh": 1.42, "Pd": 1.39, "Ag": 1.45, "Cd": 1.44, "In": 1.42, "Sb": 1.39, "Xe": 1.40, "Cs": 2.44,
+        "Ba": 2.15, "La": 2.07, "Ce": 2.04, "Pr": 2.03, "Nd": 2.01, "Pm": 1.99, "Sm": 1.98, "Eu": 1.98,
+        "Gd": 1.96, "Tb": 1.94, "Dy": 1.92, "Ho": 1.92, "Er": 1.89, "Tm": 1.90, "Yb": 1.87, "Lu": 1.87,
+        "Hf": 1.75, "Ta": 1.70, "W": 1.62, "Re": 1.51, "Os": 1.44, "Ir": 1.41, "Pt": 1.36, "Au": 1.36,
+        "Hg": 1.32, "Tl": 1.45, "Pb": 1.46, "Bi": 1.48, "Po": 1.40, "At": 1.50, "Rn": 1.50, "Fr": 2.60,
+        "Ra": 2.21, "Ac": 2.15, "Th": 2.06, "Pa": 2.00, "U": 1.96, "Np": 1.90, "Pu": 1.87, "Am": 1.80,
+        "Cm": 1.69,
+    }
+)  # fmt: skip
+BOND_RADIUS = np.where(np.isnan(COVALENT_RADIUS), _OTHER_RADII, COVALENT_RADIUS)
+BOND_RADIUS.setflags(write=False)
 
 # Van der Waals radii, Å. Bondi, J. Phys. Chem. 68 (1964) 441; hydrogen 1.09 would be Rowland & Taylor 1996, here
 # Bondi's 1.20 is kept; boron, aluminium and calcium from Mantina et al., J. Phys. Chem. A 113 (2009) 5806.

@@ -17,6 +17,12 @@ def test_carbons_are_bonded_up_to_their_covalent_radii_and_the_slack(length: flo
     assert len(find_bonds(np.array([6, 6]), np.array([[0, 0, 0], [length, 0, 0]]))) == bonded
 
 
+@pytest.mark.parametrize(("length", "bonded"), [(2.77, True), (2.79, False)])
+def test_metals_are_bonded_by_the_same_rule(length: float, bonded: bool) -> None:
+    # Cordero gives platinum 1.36 Å and chlorine 1.02 Å: with the slack 2.78 Å; Pt-Cl is about 2.3 Å.
+    assert len(find_bonds(np.array([78, 17]), np.array([[0, 0, 0], [length, 0, 0]]))) == bonded
+
+
 def test_a_hydrogen_in_a_short_hydrogen_bond_stays_with_its_donor() -> None:
     numbers = np.array([8, 1, 8, 1, 1, 1])
     positions = np.array(

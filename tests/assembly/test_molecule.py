@@ -86,7 +86,7 @@ def test_the_formula_follows_hill_with_and_without_carbon() -> None:
         ([18], np.zeros((1, 3)), "at least 2"),
         ([6] * (MAX_ATOMS + 1), np.arange(3 * MAX_ATOMS + 3.0).reshape(-1, 3), f"limit of {MAX_ATOMS}"),
         ([6, 26], np.eye(3)[:2], "element Fe"),
-        ([6, 92], np.eye(3)[:2], "element number 92"),
+        ([6, 92], np.eye(3)[:2], "element U"),
         ([6, 0], np.eye(3)[:2], "number 0"),
         ([6, 8], np.array([[0, 0, 0], [0, np.nan, 0]]), "atom 1 .*not finite"),
         ([6, 8], np.array([[0, 0, np.inf], [0, 0, 0]]), "atom 0 .*not finite"),

@@ -112,7 +112,7 @@ def test_molecules_outside_mmff_and_zwitterions_embed_too(smiles: str, formula: 
         ("[Ar]", "at least 2"),
         ("[Na+]", "at least 2"),
         ("C" * 67, "203 atoms, more than the limit of 200"),
-        ("C[Pt](Cl)Cl", "element number 78"),
+        ("C[Pt](Cl)Cl", "element Pt"),
         ("C*", "number 0"),
         ("C[C@]12CC[C@@](C)(CC1)C2", "no 3-D structure"),
     ],

@@ -39,7 +39,7 @@ REFUSED = {
     "overlap.xyz": (WATER_XYZ.replace("-0.7572", "0.7572"), "atoms 1 and 2 are 0.00 Å apart"),
     "element.xyz": (WATER_XYZ.replace("O ", "Qq "), "line 3: 'Qq' is not an element"),
     "metal.xyz": ("3\n\nFe 0 0 0\nCl 2.2 0 0\nCl -2.2 0 0\n", "element Fe"),
-    "heavy.xyz": ("2\n\n92 0 0 0\nO 2.2 0 0\n", "element number 92"),
+    "heavy.xyz": ("2\n\n92 0 0 0\nO 2.2 0 0\n", "element U"),
     "atom.xyz": ("1\n\nAr 0 0 0\n", "at least 2"),
     "none.xyz": ("0\n\n", "0 atom"),
     "large.xyz": ("201\n\n" + "".join(f"C {1.5 * i} 0 0\n" for i in range(201)), "limit of 200"),

@@ -38,6 +38,7 @@ class ClusterBatch(NamedTuple):
         mask: True for real copies, ``(batch, copies)``.
         length: Cube root of the volume per molecule, Å, ``(batch,)``.
         pose: Centroids (centred per cluster) and rotations.
+        start: Poses that the data set gives to start from, copy by copy; None where it gives none.
     """
 
     ids: tuple[str, ...]
@@ -47,6 +48,7 @@ class ClusterBatch(NamedTuple):
     mask: Bool[Tensor, "batch copies"]
     length: Float[Tensor, " batch"]
     pose: Pose
+    start: Pose | None = None
 
 
 def bond_dipole_charges(molecule: Molecule) -> Float[np.ndarray, " n"]:

@@ -85,7 +85,7 @@ class SpaceGroup:
         identity = (rotations == np.eye(3, dtype=int)).all(axis=(1, 2)) & (steps == 0).all(axis=1)
         order = np.concatenate([np.flatnonzero(identity), np.flatnonzero(~identity)])
         rotations, steps = np.asarray(rotations)[order], steps[order]
-        known = gemmi.find_spacegroup_by_ops(gemmi.GroupOps(_triplets(rotations, steps)))
+        known: Any = gemmi.find_spacegroup_by_ops(gemmi.GroupOps(_triplets(rotations, steps)))
         if known is not None:
             return cls(known.hm, known.number, _system(known), rotations, steps / gemmi.Op.DEN)
         kind: Any = spglib.get_spacegroup_type_from_symmetry(rotations, steps / gemmi.Op.DEN)

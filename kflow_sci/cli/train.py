@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,20 +23,31 @@ INTERRUPTED = 130
     default=None,
     help="Insist on continuing a run, or start over.  [default: continue what is there, else begin]",
 )
+@click.option(
+    "--time",
+    "limit",
+    metavar="TIME",
+    help="Stop after this much time in training steps (300s, 5m, 1h), instead of `minutes` in the config.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-def command(config: Path, out: Path | None, resume: bool | None, device: str) -> int:
-    """Train a model as CONFIG, a complete yaml file, says.
+def command(config: Path, out: Path | None, resume: bool | None, limit: str | None, device: str) -> int:
+    """Train a model as CONFIG, a complete yaml file, says: K-Flow, or the rival that its key `method` names.
 
     A run that was interrupted, even killed, continues when the same command is given again. best.safetensors in the
     run folder is the model at its best validation.
 
+    With a time limit the learning rate falls to zero at the limit, or at the last step if that comes first. How many
+    steps fit depends on the machine, so such a run is not repeatable to the bit.
+
     Several processes:  torchrun --nproc-per-node 2 -m kflow_sci train CONFIG
     """
     from kflow_sci.cli.common import out_dir
-    from kflow_sci.training.config import TrainConfig, read_config
+    from kflow_sci.training.config import read_train_config
 
-    replaced = {} if out is None else {"out": str(out)}
-    settings = read_config(config, TrainConfig, **replaced)
+    replaced: dict[str, Any] = {} if out is None else {"out": str(out)}
+    if limit is not None:
+        replaced["minutes"] = minutes_of(limit)
+    settings = read_train_config(config, **replaced)
     out_dir(settings.out)
 
     from kflow_sci.training.clusters import train_clusters
@@ -44,8 +56,23 @@ def command(config: Path, out: Path | None, resume: bool | None, device: str) ->
     result = train_clusters(settings, device=device, start=start)  # type: ignore[arg-type]
     if result.first:
         again = ["kflow", "train", str(config), *(["--out", str(out)] if out is not None else [])]
+        again += ["--time", limit] if limit is not None else []
         click.echo(_report(result, settings.steps, shlex.join(again)))
     return 0 if result.finished else INTERRUPTED
+
+
+def minutes_of(text: str) -> float:
+    """Minutes of ``300s``, ``5m`` or ``1.5h``.
+
+    Raises:
+        ConfigError: Another form, or not a positive time.
+    """
+    from kflow_sci.errors import ConfigError
+
+    found = re.fullmatch(r"(\d+\.?\d*|\.\d+)([smh])", text.strip())
+    if found is None or not float(found[1]) > 0:
+        raise ConfigError(f"--time = '{text}' is no time: give a positive number and a unit, 300s, 5m or 1h")
+    return float(found[1]) * {"s": 1 / 60, "m": 1.0, "h": 60.0}[found[2]]
 
 
 def _report(result: FitResult, steps: int, again: str) -> str:

@@ -1,4 +1,4 @@
-"""Where training meets clusters: files of crystals in, a trained cluster model out.
+"""Where training meets clusters: files of crystals in, a trained cluster model or rival out.
 
 The one idea: a crystal belongs to the split that the split file says, and two splits never share a molecule; whatever
 the model learns from, is chosen by or is measured on is fixed by that file and by the bytes of the stores.
@@ -19,14 +19,17 @@ from typing import Literal
 import numpy as np
 import torch
 
+from kflow_sci.assembly.baselines.learned import Rival, propose_learned, rival_class
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.data.store import open_store
 from kflow_sci.assembly.model.batch import ClusterBatch
 from kflow_sci.assembly.model.cluster_model import ClusterModel, ModelConfig
 from kflow_sci.assembly.model.dataset import ClusterDataset, crop
-from kflow_sci.assembly.model.validate import validate
+from kflow_sci.assembly.model.validate import sample_scores, validate
+from kflow_sci.assembly.molecule import Molecule
+from kflow_sci.assembly.scoring.frame import Frame
 from kflow_sci.errors import ConfigError
-from kflow_sci.training.config import TrainConfig
+from kflow_sci.training.config import ClusterConfig, RivalConfig, TrainConfig
 from kflow_sci.training.module import FitResult, fit
 from kflow_sci.training.order import part_size, seeds_of_step
 
@@ -41,13 +44,15 @@ class ClusterData:
         train: Training clusters.
         weights: How often each is drawn, relative: all packings of one molecule together count as one molecule.
         val: Clusters for validation.
-        data_hash: SHA-256 of the stores and the split file.
+        data_hash: SHA-256 of the stores, the stores of starts and the split file.
+        starts: Where the training clusters are to begin, one each; None draws them at random.
     """
 
     train: list[Cluster]
     weights: list[float]
     val: list[Cluster]
     data_hash: str
+    starts: list[Cluster] | None = None
 
 
 def read_split(path: str | Path) -> dict[str, tuple[str, str]]:
@@ -90,12 +95,12 @@ def read_split(path: str | Path) -> dict[str, tuple[str, str]]:
     return table
 
 
-def load_data(config: TrainConfig) -> ClusterData:
+def load_data(config: ClusterConfig) -> ClusterData:
     """Clusters of the stores, divided as the split file says.
 
     Raises:
         ConfigError: A cluster is not in the split file, occurs twice, or holds fewer molecules than the config asks
-            for; no cluster to train on or to validate.
+            for; no cluster to train on or to validate; a start is missing or is of another molecule.
         ClusterError: A store is missing or damaged.
     """
     split = read_split(config.split)
@@ -132,12 +137,34 @@ def load_data(config: TrainConfig) -> ClusterData:
                 "build the store with more --copies"
             )
     packings = Counter(molecules)
+    starts = config.starts if isinstance(config, RivalConfig) else ()
     return ClusterData(
         train=parts["train"],
         weights=[1.0 / packings[molecule] for molecule in molecules],
         val=parts["val"],
-        data_hash=_hash([*config.stores, config.split]),
+        data_hash=_hash([*config.stores, *starts, config.split]),
+        starts=_read_starts(starts, parts["train"]) if starts else None,
     )
+
+
+def _read_starts(stores: Sequence[str], clusters: Sequence[Cluster]) -> list[Cluster]:
+    """The start of each cluster, by id."""
+    found = {str(start.info["id"]): start for store in stores for start in open_store(store)}
+    starts = []
+    for cluster in clusters:
+        name = str(cluster.info["id"])
+        if name not in found:
+            raise ConfigError(f"starts {', '.join(stores)} have none for cluster {name}: add it, or give []")
+        start = found[name]
+        same = [len(start.molecules[k]) for k in start.kind] == [
+            len(cluster.molecules[k]) for k in cluster.kind
+        ]
+        if not same or not np.array_equal(start.parity, cluster.parity):
+            raise ConfigError(
+                f"the start of {name} has other molecules than the cluster: build both from one set"
+            )
+        starts.append(start)
+    return starts
 
 
 def model_config(config: TrainConfig) -> ModelConfig:
@@ -170,36 +197,55 @@ def new_model(config: TrainConfig, clusters: Sequence[Cluster]) -> ClusterModel:
     return model
 
 
+def new_rival(config: RivalConfig) -> Rival:
+    """An untrained rival; its first weights follow from the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return rival_class(config.method)(config.rival_settings())
+
+
 def train_clusters(
-    config: TrainConfig,
+    config: TrainConfig | RivalConfig,
     *,
     device: str = "auto",
     start: Literal["auto", "resume", "fresh"] = "auto",
     show: bool = True,
 ) -> FitResult:
-    """Train a cluster model as a config says, in the folder ``config.out``; see ``module.fit``.
+    """Train a cluster model or a rival as a config says, in the folder ``config.out``; see ``module.fit``.
 
     Raises:
         KFlowError: See ``load_data`` and ``module.fit``.
     """
     data = load_data(config)
-    dataset = ClusterDataset(data.train, data.weights)
-    model = new_model(config, data.train)
+    dataset = ClusterDataset(data.train, data.weights, data.starts)
+    model: ClusterModel | Rival
+    if isinstance(config, TrainConfig):
+        model = new_model(config, data.train)
+        about = {"model": model.config_dict()}
+    else:
+        model = new_rival(config)
+        about = {"rival": {"method": config.method, "settings": model.config_dict()}}
 
     def batches(step: int, rank: int, world_size: int) -> ClusterBatch:
         generator = torch.Generator().manual_seed(seeds_of_step(config.seed, step, rank)[0])
         size = part_size(config.batch_size, rank, world_size)
         return dataset.batch(size, (config.copies_min, config.copies_max), generator)
 
-    def scores(mean: ClusterModel, step: int) -> dict[str, float]:
+    def scores(mean: ClusterModel | Rival, step: int) -> dict[str, float]:
         # On the CPU, so that the choice of the best does not depend on the device.
         on_cpu = copy.deepcopy(mean).cpu()
-        return validate(
-            on_cpu, data.val, copies=config.validate_copies, samples=config.validate_samples, seed=config.seed
-        )
+        copies, samples = config.validate_copies, config.validate_samples
+        if isinstance(on_cpu, ClusterModel):
+            return validate(on_cpu, data.val, copies=copies, samples=samples, seed=config.seed)
+
+        def drawn(molecule: Molecule) -> list[Cluster] | list[Frame]:
+            volume = molecule.crystal_volume
+            return propose_learned(on_cpu, molecule, copies, samples, config.seed, volume)
+
+        return sample_scores(drawn, data.val, copies)
 
     header = {
-        "model": json.loads(json.dumps(model.config_dict())),
+        **json.loads(json.dumps(about)),
         "data_hash": data.data_hash,
         "data": {"train": len(data.train), "val": len(data.val)},
     }

@@ -2,7 +2,8 @@
 
 The one idea: a step is a function of (settings, step number, state). Its data and random numbers follow from the
 step number (``order``), its state is one safetensors file written atomically, so killing the process at any moment
-and starting again gives the run that was never killed, bit for bit on a CPU.
+and starting again gives the run that was never killed, bit for bit on a CPU. Only a time limit (``minutes``) breaks
+that: the learning rate then follows the clock, and how many steps fit depends on the machine.
 
 Lightning serves here as Fabric, not as Trainer. Trainer's loop counts epochs of a data loader, restores its position
 inside them, and pickles its checkpoints; all three would have to be talked out of it. Fabric gives what is wanted,
@@ -199,6 +200,8 @@ class _Run:
         self.objective, self.stepper = self.fabric.setup(_Objective(self.model), self.state.optimizer)
         self.step, self.saved, self.done = 0, -1, False
         self.seconds = 0.0
+        self.spent = 0.0  # seconds in training steps, the mean of all processes
+        self.rate = 0.0
         self.window = _Window()
 
     def open(self, start: str) -> None:
@@ -220,19 +223,25 @@ class _Run:
         """Steps until the end or until somebody wants to stop; saves before it returns."""
         config = self.config
         while True:
-            if self.step % config.validate_every == 0 or self.step == config.steps:
+            if self.step % config.validate_every == 0 or self.over:
                 self._validate(progress, stop)
-            if self.step == config.steps:
+            if self.over:
                 self.done = True
                 return
             stopping = self._step(stop.wanted)
             progress.advance(self.step)
-            if self.step % config.log_every == 0 or self.step == config.steps:
+            if self.step % config.log_every == 0 or self.over:
                 self._log(progress)
-            if stopping or self.step % config.save_every == 0 or self.step == config.steps:
+            if stopping or self.step % config.save_every == 0 or self.over:
                 self._save()
             if stopping:
                 return
+
+    @property
+    def over(self) -> bool:
+        """All steps are done, or all the time is spent; the same in all processes."""
+        limit = self.config.minutes
+        return self.step >= self.config.steps or (limit is not None and self.spent >= 60.0 * limit)
 
     def _step(self, wants_stop: bool) -> bool:
         """One optimizer step; True when some process wants to stop, and then it is True in all of them."""
@@ -243,20 +252,22 @@ class _Run:
         generator = torch.Generator().manual_seed(noise_seed)
         batch = self.batches(self.step, self.fabric.global_rank, self.fabric.world_size)
         batch = self.fabric.to_device(batch)
-        self.state.set_rate(learning_rate_at(self.step, self.config))
+        self.rate = learning_rate_at(self.step, self.config, self.spent)
+        self.state.set_rate(self.rate)
         self.stepper.zero_grad(set_to_none=True)
         parts = self.objective(_Box(batch, generator))
         loss = parts["loss"]
         own = torch.stack([part.detach().to(loss.dtype) for part in parts.values()])
         size = len(batch.ids)
-        joint = torch.cat([own * size, own.new_tensor([size, float(wants_stop)])])
+        spent = self.seconds + self.window.seconds
+        joint = torch.cat([own * size, own.new_tensor([spent, size, float(wants_stop)])])
         joint = cast(Tensor, self.fabric.all_reduce(joint, reduce_op="sum"))
         self.fabric.backward(loss * (size * self.fabric.world_size / joint[-2]))
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
         self.stepper.step()
         self.state.mean.update(self.step + 1)
         values = torch.cat([joint, norm.detach().to(joint.dtype)[None]])
-        *totals, examples, stopping, norm_value = values.tolist()
+        *totals, spent, examples, stopping, norm_value = values.tolist()
         means = {name: value / examples for name, value in zip(parts, totals, strict=True)}
         if not (math.isfinite(means["loss"]) and math.isfinite(norm_value)):
             raise self._not_finite(batch, dict(zip(parts, own.tolist(), strict=True)), norm_value)
@@ -269,6 +280,7 @@ class _Run:
         self.window.steps += 1
         self.window.examples += examples
         self.window.seconds += time.perf_counter() - started
+        self.spent = spent / self.fabric.world_size  # before this step, as all processes know it
         return bool(stopping)
 
     def _not_finite(self, batch: Batch, parts: dict[str, float], norm: float) -> TrainingError:
@@ -295,7 +307,7 @@ class _Run:
         progress.report(self.step, means["loss"], rate)
         if self.first:
             row = {"step": self.step, "seconds": self.seconds, "per_second": rate}
-            row |= {"learning_rate": learning_rate_at(self.step - 1, self.config), **means}
+            row |= {"learning_rate": self.rate, **means}
             self.metrics.append(row)
 
     def _validate(self, progress: TrainingProgress, stop: StopSignals) -> None:
@@ -351,3 +363,4 @@ class _Run:
         self.step = self.saved = header["state"]["step"]
         self.seconds = header["state"]["seconds"]
         self.window = _Window(**header["state"]["window"])
+        self.spent = self.seconds + self.window.seconds

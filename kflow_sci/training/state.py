@@ -20,11 +20,22 @@ from kflow_sci.training.ema import AveragedModel
 _ADAM = ("step", "exp_avg", "exp_avg_sq")
 
 
-def learning_rate_at(step: int, config: FitConfig) -> float:
-    """Rate of step number ``step`` (0-based): linear warm-up to the peak, then half a cosine, zero at ``steps``."""
+def learning_rate_at(step: int, config: FitConfig, seconds: float = 0.0) -> float:
+    """Rate of step number ``step`` (0-based): linear warm-up to the peak, then half a cosine, zero at ``steps``.
+
+    With a time limit the cosine is zero there already: its phase is the share of the steps or of the time that is
+    spent, whichever is more.
+
+    Args:
+        step: The step.
+        config: Settings.
+        seconds: Time spent in training steps before it.
+    """
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
     rest = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    if config.minutes is not None:
+        rest = min(1.0, max(rest, seconds / (60.0 * config.minutes)))
     return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * rest))
 
 

@@ -7,7 +7,7 @@ a comparison compares the models.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -155,16 +155,6 @@ def rival_class(method: str) -> type[Rival]:
     module, _, name = METHODS[method].partition(":")
     found: type[Rival] = getattr(import_module(f"kflow_sci.assembly.baselines.{module}"), name)
     return found
-
-
-def make_rival(method: str, settings: Mapping[str, Any]) -> Rival:
-    """An untrained rival; its first weights follow from torch's global generator.
-
-    Raises:
-        ConfigError: An unknown method; settings that are unknown, missing or out of range.
-    """
-    kind = rival_class(method)
-    return kind(make_config(kind.settings_kind, settings))
 
 
 def load(weights: str | Path, device: str = "cpu") -> Rival:

@@ -24,15 +24,22 @@ class ClusterDataset:
             molecules are replaced by proper orientations.
         weights: How often each is drawn, relative; equal if None. Many packings of one molecule should share
             the weight of that molecule.
+        starts: Where each is to begin, the same copies in the same order; None leaves that to the model.
 
     Raises:
         ClusterError: no clusters.
     """
 
-    def __init__(self, clusters: Sequence[Cluster], weights: Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        clusters: Sequence[Cluster],
+        weights: Sequence[float] | None = None,
+        starts: Sequence[Cluster] | None = None,
+    ) -> None:
         if not clusters:
             raise ClusterError("the data set is empty: check the store and the split")
         self.clusters = [without_mirror_twins(c) for c in clusters]
+        self.starts = None if starts is None else [without_mirror_twins(c) for c in starts]
         weight = np.ones(len(clusters)) if weights is None else np.asarray(weights, dtype=np.float64)
         self.probability = weight / weight.sum()
         # Molecules cache their point group; the batch must not pay for it in the middle of an epoch.
@@ -63,7 +70,10 @@ class ClusterDataset:
         rng = np.random.default_rng(seed)
         count = int(rng.integers(low, high + 1))
         chosen = rng.choice(len(self.clusters), size=size, p=self.probability)
-        return collate([crop(self.clusters[i], count) for i in chosen])
+        batch = collate([crop(self.clusters[i], count) for i in chosen])
+        if self.starts is None:
+            return batch
+        return batch._replace(start=collate([crop(self.starts[i], count) for i in chosen]).pose)
 
 
 def crop(cluster: Cluster, copies: int) -> Cluster:

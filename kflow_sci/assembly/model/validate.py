@@ -1,25 +1,30 @@
 """Judging a model while it trains: by what it generates, not by its loss alone.
 
-The one idea: two views. The residual angle at a flow time says whether the network has learnt orientation at
-all; samples from random starts, scored against the crystal, say what a user would get.
+The one idea: two views. The residual angle at a flow time says whether the network of K-Flow has learnt orientation
+at all; samples of any method, scored against the crystal, say what a user would get.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import roma
 import torch
 
+from kflow_sci.assembly.bonds import bonded_pairs
 from kflow_sci.assembly.cluster import Cluster
-from kflow_sci.assembly.contacts import clashing_pairs
+from kflow_sci.assembly.contacts import polar_hydrogens
 from kflow_sci.assembly.model.batch import collate, without_mirror_twins
 from kflow_sci.assembly.model.cluster_model import ClusterModel
 from kflow_sci.assembly.model.dataset import crop
 from kflow_sci.assembly.model.generate import Request, propose
+from kflow_sci.assembly.molecule import Molecule
+from kflow_sci.assembly.scoring.frame import Frame
 from kflow_sci.assembly.scoring.matching import matched_pm
-from kflow_sci.assembly.scoring.packing import gyration_volume
+from kflow_sci.assembly.scoring.measures import usable
+from kflow_sci.assembly.scoring.packing import clash_pairs, gyration_volume
 from kflow_sci.flow.path import Path
 from kflow_sci.flow.rigid import sample_rigid
 
@@ -63,29 +68,54 @@ def residual_angles(
 def validate(
     model: ClusterModel, clusters: Sequence[Cluster], *, copies: int, samples: int, seed: int = 0
 ) -> dict[str, float]:
-    """Scores of samples against true clusters; means over clusters.
+    """Scores of a cluster model against true clusters; means over clusters.
 
     Returns:
-        ``angle`` and ``angle_before`` (degrees at s = 0.75), ``density_error`` (|ln V| by radius of gyration,
-        volume guessed from the molecule alone), ``clashing_pairs`` (per molecule, raw) and ``matched_pm``
-        (Å).
+        ``angle`` and ``angle_before`` (degrees at s = 0.75), and those of ``sample_scores``.
     """
     was_training = model.training
     model.eval()
     before, after = residual_angles(model, clusters, copies, seed=seed)
-    density, clashes, distances = [], [], []
+
+    def drawn(molecule: Molecule) -> Sequence[Cluster]:
+        return propose(model, molecule, Request(copies=copies, samples=samples, seed=seed))
+
+    scores = sample_scores(drawn, clusters, copies)
+    model.train(was_training)
+    return {"angle_before": float(before.mean()), "angle": float(after.mean()), **scores}
+
+
+def sample_scores(
+    draw: Callable[[Molecule], Sequence[Cluster | Frame]], clusters: Sequence[Cluster], copies: int
+) -> dict[str, float]:
+    """Scores of the samples of any method against true clusters.
+
+    Args:
+        draw: Samples for a molecule, ``copies`` molecules each, from the molecule alone.
+        clusters: True clusters.
+        copies: Molecules taken of each.
+
+    Returns:
+        Means over the samples that are finite: ``density_error`` (|ln V| by radius of gyration), ``clashing_pairs``
+        (per molecule, raw) and ``matched_pm`` (Å); NaN if none is. ``failed`` is the share of the others.
+    """
+    density, clashes, distances, failed = [], [], [], 0
     for cluster in clusters:
         truth = crop(cluster, copies)
-        drawn = propose(model, cluster.molecules[0], Request(copies=copies, samples=samples, seed=seed))
         true_volume = gyration_volume(truth.centroid)
-        density += [abs(np.log(gyration_volume(c.centroid) / true_volume)) for c in drawn]
-        clashes += list(clashing_pairs(drawn))
-        distances += [matched_pm(c.centroid, truth.centroid) for c in drawn]
-    model.train(was_training)
-    return {
-        "angle_before": float(before.mean()),
-        "angle": float(after.mean()),
-        "density_error": float(np.mean(density)),
-        "clashing_pairs": float(np.mean(clashes)),
-        "matched_pm": float(np.mean(distances)),
-    }
+        molecule = cluster.molecules[0]
+        # From the template: the bonds of a distorted molecule are no longer those of its atoms' distances.
+        polar = np.tile(polar_hydrogens(molecule.numbers, bonded_pairs(molecule)), copies)
+        for sample in draw(molecule):
+            frame = Frame.of(sample) if isinstance(sample, Cluster) else sample
+            if not usable(frame):
+                failed += 1
+                continue
+            centroids = frame.centroids
+            density.append(abs(np.log(gyration_volume(centroids) / true_volume)))
+            clashes.append(clash_pairs(frame.numbers, frame.positions, frame.molecule, polar) / copies)
+            distances.append(matched_pm(centroids, truth.centroid))
+    count = failed + len(density)
+    named = {"density_error": density, "clashing_pairs": clashes, "matched_pm": distances}
+    means = {name: float(np.mean(values)) if values else math.nan for name, values in named.items()}
+    return {**means, "failed": failed / count}

@@ -13,12 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
-from scipy.sparse import csr_matrix
-from scipy.spatial.transform import Rotation
+from jaxtyping import Float, Int
 
 from kflow_sci.assembly.cluster import Cluster
-from kflow_sci.assembly.contacts import CLASH_FRACTION, Stack, clashing_pairs
+from kflow_sci.assembly.contacts import (
+    CLASH_FRACTION,
+    HYDROGEN_BOND_FRACTION,
+    Stack,
+    clashing_pairs,
+)
 from kflow_sci.errors import ConfigError
 
 # The penalty reaches a little beyond the clash limit, so that clashes end after finitely many iterations.
@@ -28,12 +31,10 @@ MARGIN = 1.03
 SPRING = 2.0
 # Longest move of a centroid (Å) or turn of a molecule (rad) in one iteration.
 LONGEST_STEP = 1.0
-INNER_STEPS = 8
 # Damping at the start and its limits: the larger, the shorter the moves. Much less than 0.3 jams: long moves meet new
 # neighbours and are refused.
 DAMPING, LEAST_DAMPING, MOST_DAMPING = 5.0, 0.3, 1e4
-# Neighbours are searched this much farther than needed (Å), and again once an atom has moved half of it.
-SKIN = 0.6
+_LIMITS = (CLASH_FRACTION, HYDROGEN_BOND_FRACTION, MARGIN)
 
 
 def resolve_clashes(clusters: Sequence[Cluster], iterations: int = 20) -> list[Cluster]:
@@ -76,10 +77,14 @@ def resolve_clashes(clusters: Sequence[Cluster], iterations: int = 20) -> list[C
 
 
 def step_apart(clusters: Sequence[Cluster], iterations: int) -> list[Cluster]:
-    """The poses after some iterations of ``resolve_clashes``, without the counts."""
-    stack = Stack.of(clusters)
-    centroid, turn = _relax(stack, iterations)
-    ends = np.cumsum([len(cluster) for cluster in clusters])
+    """The poses after some iterations of ``resolve_clashes``, without the counts.
+
+    Raises:
+        ClusterError: an empty cluster, or a pose that is not finite.
+    """
+    parting = Parting.of(clusters)
+    centroid, turn = parting(parting.stack.centroid, parting.stack.arm, iterations)
+    ends = parting.last[1:]
     return [
         Cluster(
             c.molecules,
@@ -91,6 +96,63 @@ def step_apart(clusters: Sequence[Cluster], iterations: int) -> list[Cluster]:
         )
         for c, end in zip(clusters, ends, strict=True)
     ]
+
+
+@dataclass(frozen=True, eq=False)
+class Parting:
+    """The iterations of ``resolve_clashes`` for clusters whose molecules stay the same and whose poses do not.
+
+    Attributes:
+        stack: The clusters, flat.
+        first: First atom of each copy, and the number of atoms, ``(copies + 1,)``.
+        last: Last copy of each cluster and one, after a zero, ``(b + 1,)``.
+    """
+
+    stack: Stack
+    first: Int[np.ndarray, " copies+1"]
+    last: Int[np.ndarray, " b+1"]
+
+    @classmethod
+    def of(cls, clusters: Sequence[Cluster]) -> Parting:
+        """Everything about some clusters but their poses.
+
+        Raises:
+            ClusterError: an empty cluster, or a pose that is not finite.
+        """
+        stack = Stack.of(clusters)
+        first = np.searchsorted(stack.owner, np.arange(len(stack.system) + 1))
+        return cls(stack, first, np.searchsorted(stack.system, np.arange(stack.n_systems + 1)))
+
+    def __call__(
+        self, centroid: Float[np.ndarray, "copies 3"], arm: Float[np.ndarray, "atoms 3"], iterations: int
+    ) -> tuple[Float[np.ndarray, "copies 3"], Float[np.ndarray, "copies 3 3"]]:
+        """New centroids, and the rotations that each copy turns by.
+
+        Args:
+            centroid: Å.
+            arm: Atoms about their centroids, world frame, Å.
+            iterations: Most steps for each cluster.
+        """
+        from kflow_sci.assembly.energy import apart
+
+        moved, turn = np.empty_like(centroid), np.empty((len(centroid), 3, 3))
+        stack, first = self.stack, self.first
+        for begin, end in zip(self.last[:-1], self.last[1:], strict=True):
+            copies, atoms = slice(begin, end), slice(first[begin], first[end])
+            moved[copies], turn[copies] = apart.step_apart(
+                np.ascontiguousarray(centroid[copies]),
+                np.ascontiguousarray(arm[atoms]),
+                first[begin : end + 1] - first[begin],
+                stack.radius[atoms],
+                stack.polar[atoms],
+                stack.acceptor[atoms],
+                _LIMITS,
+                (DAMPING, LEAST_DAMPING, MOST_DAMPING),
+                SPRING,
+                LONGEST_STEP,
+                iterations,
+            )
+        return moved, turn
 
 
 def clash_penalty(
@@ -105,195 +167,16 @@ def clash_penalty(
     Raises:
         ClusterError: an empty cluster, or a pose that is not finite.
     """
-    stack = Stack.of([cluster])
-    search = _Neighbours(stack)
-    overlaps = search.overlaps(stack.centroid, stack.arm, np.ones(1, dtype=bool))
-    gradient = -2.0 * (overlaps.jacobian(stack).T @ overlaps.depth).reshape(-1, 6)
-    return float(overlaps.depth @ overlaps.depth), gradient[:, :3], gradient[:, 3:]
+    from kflow_sci.assembly.energy import apart
 
-
-@dataclass(frozen=True, eq=False)
-class _Overlaps:
-    """The pairs closer than 1.03 of their limit: atoms, how deep they overlap, the unit vector that parts them."""
-
-    pairs: Int[np.ndarray, "p 2"]
-    depth: Float[np.ndarray, " p"]
-    direction: Float[np.ndarray, "p 3"]
-    arm: Float[np.ndarray, "atoms 3"]
-    clashing: Bool[np.ndarray, " p"]
-
-    def rows(self) -> Float[np.ndarray, "p 2 6"]:
-        """Derivative of each distance by the motion (move, turn) of its two molecules."""
-        i, j = self.pairs.T
-        u = self.direction
-        first = np.concatenate([u, np.cross(self.arm[i], u)], axis=1)
-        second = -np.concatenate([u, np.cross(self.arm[j], u)], axis=1)
-        return np.stack([first, second], axis=1)
-
-    def jacobian(self, stack: Stack) -> csr_matrix:
-        """Derivative of the distances by the motions of all copies, ``(p, 6 copies)``."""
-        columns = 6 * stack.owner[self.pairs][:, :, None] + np.arange(6)
-        starts = np.arange(0, columns.size + 1, 12)
-        return csr_matrix(
-            (self.rows().ravel(), columns.ravel(), starts), shape=(len(self.pairs), 6 * len(stack.system))
-        )
-
-
-class _Neighbours:
-    """Close pairs of a stack, searched again only when some atom has moved far enough to matter."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.stack = stack
-        self.reach = 2.0 * CLASH_FRACTION * MARGIN * float(stack.radius.max())
-        self.seen: Float[np.ndarray, "atoms 3"] | None = None
-
-    def overlaps(
-        self,
-        centroid: Float[np.ndarray, "copies 3"],
-        arm: Float[np.ndarray, "atoms 3"],
-        live: Bool[np.ndarray, " b"],
-    ) -> _Overlaps:
-        positions = centroid[self.stack.owner] + arm
-        if self.seen is None or ((positions - self.seen) ** 2).sum(1).max() > (0.5 * SKIN) ** 2:
-            self.pairs = self.stack.close_pairs(self.reach + SKIN, centroid, arm, live)
-            self.limit = self.stack.limits(self.pairs)
-            self.seen = positions
-        between = positions[self.pairs[:, 0]] - positions[self.pairs[:, 1]]
-        distance = np.sqrt(np.einsum("px,px->p", between, between))
-        # Atoms in the same place have no direction to part in; their molecules are left to the other pairs.
-        near = (distance < MARGIN * self.limit) & (distance > 1e-9)
-        pairs, limit, length = self.pairs[near], self.limit[near], distance[near]
-        return _Overlaps(pairs, MARGIN * limit - length, between[near] / length[:, None], arm, length < limit)
-
-
-def _relax(
-    stack: Stack, iterations: int
-) -> tuple[Float[np.ndarray, "copies 3"], Float[np.ndarray, "copies 3 3"]]:
-    """Centroids, and the rotations that each copy turns by."""
-    copies, clusters, system = len(stack.system), stack.n_systems, stack.system
-    per_cluster = np.bincount(system)
-    centroid, turn, arm = stack.centroid, np.tile(np.eye(3), (copies, 1, 1)), stack.arm
-    rest_length = _spread(centroid, system, per_cluster)[1]
-    damping = np.full(clusters, DAMPING)
-    search = _Neighbours(stack)
-
-    def look(
-        centroid: np.ndarray, arm: np.ndarray, live: np.ndarray
-    ) -> tuple[_Overlaps, np.ndarray, np.ndarray, np.ndarray]:
-        overlaps = search.overlaps(centroid, arm, live)
-        where = system[stack.owner[overlaps.pairs[:, 0]]]
-        pull = SPRING * np.sqrt(per_cluster) * (_spread(centroid, system, per_cluster)[1] - rest_length)
-        penalty = np.bincount(where, overlaps.depth**2, minlength=clusters) + pull**2
-        return overlaps, pull, penalty, np.bincount(where[overlaps.clashing], minlength=clusters) > 0
-
-    live = np.ones(clusters, dtype=bool)
-    overlaps, pull, penalty, live = look(centroid, arm, live)
-    for _ in range(iterations):
-        if not live.any():
-            break
-        move = _least_motion(stack, overlaps, _spring_rows(centroid, system, per_cluster), pull, damping, arm)
-        move[~live[system]] = 0.0
-        step = np.zeros(clusters)
-        np.maximum.at(step, system, np.linalg.norm(move.reshape(-1, 2, 3), axis=2).max(1))
-        move *= np.minimum(1.0, LONGEST_STEP / np.maximum(step, LONGEST_STEP))[system][:, None]
-        tried_turn = Rotation.from_rotvec(move[:, 3:]).as_matrix() @ turn
-        tried_arm = np.einsum("aij,aj->ai", tried_turn[stack.owner], stack.arm)
-        tried = look(centroid + move[:, :3], tried_arm, live)
-        better = live & (tried[2] < penalty)
-        damping = np.clip(np.where(better, 0.5 * damping, 3.0 * damping), LEAST_DAMPING, MOST_DAMPING)
-        centroid = np.where(better[system][:, None], centroid + move[:, :3], centroid)
-        turn = np.where(better[system][:, None, None], tried_turn, turn)
-        arm = np.where(better[system[stack.owner]][:, None], tried_arm, arm)
-        overlaps, pull, penalty, clashing = tried if better[live].all() else look(centroid, arm, live)
-        live = live & clashing
-    return centroid, turn
-
-
-def _spread(
-    centroid: Float[np.ndarray, "copies 3"],
-    system: Int[np.ndarray, " copies"],
-    per_cluster: Int[np.ndarray, " b"],
-) -> tuple[Float[np.ndarray, "copies 3"], Float[np.ndarray, " b"]]:
-    """Centroids about the middle of their cluster, and the radius of gyration of each cluster, Å."""
-    middle = np.stack([np.bincount(system, centroid[:, k]) for k in range(3)], axis=1) / per_cluster[:, None]
-    about = centroid - middle[system]
-    return about, np.sqrt(np.bincount(system, (about**2).sum(1)) / per_cluster)
-
-
-def _spring_rows(
-    centroid: Float[np.ndarray, "copies 3"],
-    system: Int[np.ndarray, " copies"],
-    per_cluster: Int[np.ndarray, " b"],
-) -> Float[np.ndarray, "copies 3"]:
-    """Derivative of the spring's pull by each centroid."""
-    about, radius = _spread(centroid, system, per_cluster)
-    return SPRING * about / (np.sqrt(per_cluster) * np.maximum(radius, 1e-9))[system][:, None]
-
-
-def _least_motion(
-    stack: Stack,
-    overlaps: _Overlaps,
-    spring: Float[np.ndarray, "copies 3"],
-    pull: Float[np.ndarray, " b"],
-    damping: Float[np.ndarray, " b"],
-    arm: Float[np.ndarray, "atoms 3"],
-) -> Float[np.ndarray, "copies 6"]:
-    """Small motion (move, turn) of each copy that undoes the linearised overlaps.
-
-    Minimises ``Σ (depth − J q)² + (pull + s q)² + damping qᵀ M q`` by conjugate gradients with the 6 × 6
-    blocks of each copy as preconditioner. M weighs a turn by the mean square distance of the atoms from its
-    axis, so that a move and a turn that shift the atoms equally far cost the same.
-    """
-    system, copies = stack.system, len(stack.system)
-    jacobian = overlaps.jacobian(stack)
-    transposed = jacobian.T.tocsr()
-    weight = damping[system][:, None, None] * _metric(stack.owner, arm)
-    blocks = weight.copy()
-    rows, owners = overlaps.rows().reshape(-1, 6), stack.owner[overlaps.pairs].ravel()
-    for k in range(6):
-        for m in range(k, 6):
-            blocks[:, k, m] += np.bincount(owners, rows[:, k] * rows[:, m], minlength=copies)
-            blocks[:, m, k] = blocks[:, k, m]
-    inverse = np.linalg.inv(blocks)
-
-    def per_system(values: np.ndarray) -> np.ndarray:
-        return np.bincount(system, values, minlength=stack.n_systems)
-
-    def apply(q: np.ndarray) -> np.ndarray:
-        out = (transposed @ (jacobian @ q.ravel())).reshape(-1, 6) + np.einsum("nij,nj->ni", weight, q)
-        out[:, :3] += spring * per_system((spring * q[:, :3]).sum(1))[system][:, None]
-        return out
-
-    residual = (transposed @ overlaps.depth).reshape(-1, 6)
-    residual[:, :3] -= spring * pull[system][:, None]
-    motion = np.zeros((copies, 6))
-    ahead = np.einsum("nij,nj->ni", inverse, residual)
-    search, size = ahead, per_system((residual * ahead).sum(1))
-    for _ in range(INNER_STEPS):
-        applied = apply(search)
-        curvature = per_system((search * applied).sum(1))
-        length = np.divide(size, curvature, out=np.zeros_like(size), where=curvature > 0)[system][:, None]
-        motion = motion + length * search
-        residual = residual - length * applied
-        ahead = np.einsum("nij,nj->ni", inverse, residual)
-        last, size = size, per_system((residual * ahead).sum(1))
-        search = (
-            ahead + np.divide(size, last, out=np.zeros_like(size), where=last > 0)[system][:, None] * search
-        )
-    return motion
-
-
-def _metric(
-    owner: Int[np.ndarray, " atoms"], arm: Float[np.ndarray, "atoms 3"]
-) -> Float[np.ndarray, "copies 6 6"]:
-    """Mean square shift of a copy's atoms as a form in (move, turn); 0.5 Å² is for the axis of a linear one."""
-    count = np.bincount(owner)
-    inertia = np.zeros((len(count), 3, 3))
-    for k in range(3):
-        for m in range(3):
-            inertia[:, k, m] = -np.bincount(owner, arm[:, k] * arm[:, m]) / count
-    trace = -np.trace(inertia, axis1=1, axis2=2)
-    metric = np.zeros((len(count), 6, 6))
-    metric[:, :3, :3] = np.eye(3)
-    metric[:, 3:, 3:] = inertia + (trace + 0.5)[:, None, None] * np.eye(3)
-    return metric
+    parting = Parting.of([cluster])
+    stack = parting.stack
+    pairs, depth, direction, _ = apart.overlaps(
+        stack.centroid, stack.arm, parting.first, stack.radius, stack.polar, stack.acceptor, _LIMITS
+    )
+    by_centroid, by_turn = np.zeros((2, len(cluster), 3))
+    for side, sign in ((0, -2.0), (1, 2.0)):
+        pull = sign * depth[:, None] * direction
+        np.add.at(by_centroid, pairs[:, 2 + side], pull)
+        np.add.at(by_turn, pairs[:, 2 + side], np.cross(stack.arm[pairs[:, side]], pull))
+    return float(depth @ depth), by_centroid, by_turn

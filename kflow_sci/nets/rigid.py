@@ -143,33 +143,42 @@ def _contact(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Pushes and torques of three contact forces, and the histogram of the gaps between two surfaces."""
     own = table.bead[state.kind] @ frame.transpose(-1, -2)
-    absolute = own + state.centroid[:, :, None]
     mask = table.bead_mask[state.kind]
     radius, charge = table.bead_radius[state.kind], table.bead_charge[state.kind]
-    other = take(absolute, index) - state.centroid[:, :, None, None]
+    other = take(own + state.centroid[:, :, None], index) - state.centroid[:, :, None, None]
     batch, bodies, k, beads, _ = other.shape
     mine = own[:, :, None].expand(-1, -1, k, -1, -1)
     distance = torch.cdist(
         mine.reshape(-1, beads, 3), other.reshape(-1, beads, 3), compute_mode="donot_use_mm_for_euclid_dist"
     )
-    distance = distance.view(batch, bodies, k, beads, beads).clamp(min=0.1)
-    real = mask[:, :, None, :, None] & take(mask, index)[:, :, :, None]
-    gap = distance - radius[:, :, None, :, None] - take(radius, index)[:, :, :, None]
-    gap = gap.masked_fill(~real, 4.0).clamp(max=4.0)
-    inverse = 1.0 / distance
-    overlap = (-gap).clamp(0.0, 3.0)
-    shell = torch.exp(-(gap / 0.7).square())
-    product = charge[:, :, None, :, None] * take(charge, index)[:, :, :, None]
-    pushes, torques = [], []
-    for weight in (overlap * inverse, shell * inverse, 10.0 * product * inverse.pow(3)):
-        lever = weight @ other
-        push = (weight.sum(-1, keepdim=True) * mine - lever).sum(-2)
-        torque = torch.linalg.cross(mine, -lever).sum(-2)
-        # Squashed to length < 1: many atoms in contact must not drown the rest.
-        pushes.append(push / (1.0 + push.norm(dim=-1, keepdim=True)))
-        torques.append(torque / (4.0 + torque.norm(dim=-1, keepdim=True)))
-    push = torch.einsum("bnij,bnkvi->bnkvj", frame, torch.stack(pushes, dim=-2))
-    torque = torch.einsum("bnij,bnkvi->bnkvj", state.rotation, torch.stack(torques, dim=-2))
+    distance = distance.view(batch, bodies, k, beads, beads).clamp_(min=0.1)
+    inverse = distance.reciprocal()
+    # Padding is a bead of radius −1e4, so that its gaps are wide without another array of masks.
+    size = radius.masked_fill(~mask, -1e4)
+    gap = distance.sub_(size[:, :, None, :, None] + take(size, index)[:, :, :, None]).clamp_(max=4.0)
+    overlap = gap.clamp(-3.0, 0.0).neg_().mul_(inverse)
+    shell = gap.square().mul_(-1.0 / 0.49).exp_().mul_(inverse)
+    coulomb = charge[:, :, None, :, None] * take(10.0 * charge, index)[:, :, :, None]
+    coulomb *= inverse * inverse * inverse
+    # One bilinear form of (x, 1) and (x', 1) per force holds its push and its torque.
+    one = torch.ones_like(own[..., :1])
+    left = torch.cat([own, one], dim=-1).transpose(-1, -2)[:, :, None]
+    right = torch.cat([other, torch.ones_like(other[..., :1])], dim=-1)
+    form = torch.stack([left @ (weight @ right) for weight in (overlap, shell, coulomb)], dim=-3)
+    push = form[..., :3, 3] - form[..., 3, :3]
+    torque = torch.stack(
+        [
+            form[..., 2, 1] - form[..., 1, 2],
+            form[..., 0, 2] - form[..., 2, 0],
+            form[..., 1, 0] - form[..., 0, 1],
+        ],
+        dim=-1,
+    )
+    # Squashed to length < 1: many atoms in contact must not drown the rest.
+    push = push / (1.0 + push.norm(dim=-1, keepdim=True))
+    torque = torque / (4.0 + torque.norm(dim=-1, keepdim=True))
+    push = torch.einsum("bnij,bnkvi->bnkvj", frame, push)
+    torque = torch.einsum("bnij,bnkvi->bnkvj", state.rotation, torque)
     histogram = torch.log1p(gaussians(gap.amin(-1), -2.0, 2.5, _CONTACTS).sum(-2))
     return push, torque, histogram
 

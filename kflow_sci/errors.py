@@ -53,3 +53,7 @@ class OutputError(KFlowError):
 
 class PackingError(KFlowError):
     """A space group, a cell or a packing that cannot be, or a search that found none."""
+
+
+class WorkError(KFlowError):
+    """Work given to other processes or machines could not be done there."""

@@ -19,8 +19,6 @@ from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
-from kflow_sci.errors import ClusterError
-
 _LEAST_DISTANCE = 1e-6  # Å; keeps the direction between two points at the same place finite
 _SOFT = 1e-8
 
@@ -29,6 +27,8 @@ def neighbour_edges(
     position: Float[Tensor, "n 3"], group: Int[Tensor, " n"], cutoff: float, most: int
 ) -> Int[Tensor, "2 e"]:
     """Edges from each point's nearest neighbours in its own group.
+
+    A group with a position that is not finite has no edges: what has blown up stays alone with it.
 
     Args:
         position: Points.
@@ -39,31 +39,25 @@ def neighbour_edges(
     Returns:
         Row 0 the sender, row 1 the receiver; receivers ascending.
 
-    Raises:
-        ClusterError: a position is not finite.
-
     Example:
         >>> x = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [3.0, 0.0, 0.0]])
         >>> neighbour_edges(x, torch.zeros(3, dtype=torch.long), cutoff=2.5, most=1).tolist()
         [[1, 0, 1], [0, 1, 2]]
     """
     points = position.detach().double().cpu().numpy()
-    if not np.isfinite(points).all():
-        row = int(np.argmin(np.isfinite(points).all(axis=1)))
-        raise ClusterError(
-            f"point {row} is at {points[row].tolist()}, but must be finite: the state has blown up"
-        )
     _, counts = torch.unique_consecutive(group, return_counts=True)
     pairs, first = [], 0
     for count in counts.tolist():
         cloud = points[first : first + count]
+        first += count
+        if not np.isfinite(cloud).all():
+            continue
         # The nearest to a point is the point itself, or one at the same place: it is dropped by index, not by rank.
         distance, index = cKDTree(cloud).query(cloud, k=list(range(1, most + 2)), distance_upper_bound=cutoff)
         kept = np.isfinite(distance) & (index != np.arange(count)[:, None])
         kept &= np.cumsum(kept, axis=1) <= most
         receiver, slot = np.nonzero(kept)
-        pairs.append(np.stack([index[receiver, slot], receiver]) + first)
-        first += count
+        pairs.append(np.stack([index[receiver, slot], receiver]) + first - count)
     edges = np.concatenate(pairs, axis=1) if pairs else np.zeros((2, 0), dtype=np.int64)
     return torch.from_numpy(edges.astype(np.int64)).to(position.device)
 

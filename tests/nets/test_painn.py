@@ -6,7 +6,6 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from kflow_sci.errors import ClusterError
 from kflow_sci.nets.painn import PaiNN, neighbour_edges
 from kflow_sci.testing import relative_error
 
@@ -101,7 +100,7 @@ def test_points_at_the_same_place_keep_everything_finite(net) -> None:
     assert all(x.isfinite().all() for x in net(torch.ones(3, 12, dtype=torch.float64), position, edges))
 
 
-def test_a_state_that_has_blown_up_is_refused() -> None:
-    position = torch.tensor([[0.0, 0.0, 0.0], [torch.nan, 0.0, 0.0]])
-    with pytest.raises(ClusterError, match=r"point 1 .* blown up"):
-        neighbour_edges(position, torch.zeros(2, dtype=torch.long), CUTOFF, most=2)
+def test_a_group_that_has_blown_up_is_left_alone_and_harms_no_other(net) -> None:
+    position = torch.tensor([[0.0, 0, 0], [torch.inf, 0, 0], [0, 0, 0], [1, 0, 0]], dtype=torch.float64)
+    edges = neighbour_edges(position, torch.tensor([0, 0, 1, 1]), CUTOFF, most=2)
+    assert edges.tolist() == [[3, 2], [2, 3]]

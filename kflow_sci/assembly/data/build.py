@@ -1,32 +1,30 @@
-"""A folder of CIFs becomes one file of clusters, on all cores, and goes on where it was killed.
+"""A folder of CIFs becomes one file of clusters, on all cores or many machines, and goes on where it was killed.
 
-The one idea: the files are sorted by name and cut into parts of ``PART`` files; each finished part is a small store
+The one idea: the files are listed in one order and cut into parts of ``PART``; each finished part is a small store
 beside the output, named by what it was made from. A restart finds its parts again, and the output is their
-concatenation, so neither the number of workers nor the order of the files nor an interruption can change a byte of it.
+concatenation, so neither the number of workers nor an interruption can change a byte of it. Nothing is held for all
+crystals at once but a few bytes of each, so half a million of them need no more memory than a thousand.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import hashlib
-import itertools
-import json
-import multiprocessing
-import signal
+import os
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
+from functools import partial
 from pathlib import Path
 
 from kflow_sci import __version__
 from kflow_sci.assembly.cluster import Cluster
+from kflow_sci.assembly.data.fanout import fan_out
+from kflow_sci.assembly.data.listing import count_cifs, list_cifs, name_of, stamp_of
+from kflow_sci.assembly.data.parts import clear_parts, cut, parts_folder
 from kflow_sci.assembly.data.store import VERSION, merge_stores, open_store, write_store
 from kflow_sci.assembly.reading.crystal import cluster_from_crystal, read_crystal
 from kflow_sci.errors import ClusterError, CrystalError, MoleculeError, OutputError
-from kflow_sci.files import atomic_write, output_folder
+from kflow_sci.files import atomic_write
 
 PART = 16
 MAX_COPIES = 1000
@@ -58,24 +56,29 @@ def build_store(
     copies: int,
     *,
     workers: int = 1,
+    scheduler: str | None = None,
     centres: str = "first",
     progress: Callable[[int, int], None] | None = None,
 ) -> BuildReport:
-    """Read every CIF of a folder and store the cluster around its central molecule.
+    """Read every CIF of a folder, and of the folders in it, and store the cluster around its central molecule.
 
     Crystals that cannot be used are listed, with a reason of ``cif.REASONS`` and a sentence, in ``skipped.csv`` beside
-    the output. Files that do not end in ``.cif`` are ignored, subfolders are not searched.
+    the output. Files that do not end in ``.cif`` and hidden ones are ignored.
 
     Args:
         folder: Folder of CIFs; the id of a crystal is the name of its file.
         out: The store to write, by convention ``*.kfc``.
         copies: Molecules per cluster, 2 … 1000.
-        workers: Processes.
+        workers: Processes on this machine.
+        scheduler: Address of a dask scheduler, whose workers then do the work; they must see ``folder`` and the folder
+            of ``out`` under the same paths.
         centres: ``first``: one cluster per crystal; ``all``: one per symmetry-independent molecule.
         progress: Called with the number of files done and the number of all.
 
     Raises:
         ClusterError: an option is out of range, there is no CIF, two files have one id, or no crystal can be used.
+        WorkError: a worker was killed (the message names the crystal it was reading), or the scheduler and its workers
+            cannot do the work.
         OutputError: the output cannot be written.
     """
     if not 2 <= copies <= MAX_COPIES:
@@ -87,28 +90,36 @@ def build_store(
     if centres not in CENTRES:
         raise ClusterError(f"centres is {centres!r}, not one of {', '.join(CENTRES)}: choose one of them")
     out = Path(out)
-    files = _cif_files(Path(folder))
+    total = count_cifs(folder)
     if out.is_dir():
         raise OutputError(f"cannot write {out}: it is a folder: name a file")
-    output_folder(out.parent)
-    store = output_folder(out.with_name(f".{out.name}.parts"))
-    chunks = [tuple(files[k : k + PART]) for k in range(0, len(files), PART)]
-    parts = [store / f"{_fingerprint(chunk, copies, centres)}.kfc" for chunk in chunks]
-    todo = [(part, chunk) for part, chunk in zip(parts, chunks, strict=True) if not part.is_file()]
-    done = len(files) - sum(len(chunk) for _, chunk in todo)
-    if progress:
-        progress(done, len(files))
-    for finished in _run(todo, copies, centres, min(workers, len(todo))):
-        done += finished
-        if progress:
-            progress(done, len(files))
-
-    refused = [row for part in parts for row in open_store(part).info["skipped"]]
-    reasons = Counter(reason for _, reason, _ in refused)
+    store = parts_folder(out)
+    source = Path(os.path.abspath(folder))  # other machines know no working folder of ours
+    parts = cut(
+        list_cifs(source),
+        store,
+        [VERSION, copies, centres],
+        size=PART,
+        stamp=partial(stamp_of, folder=source),
+    )
+    names: list[str] = []
+    files = reused = 0
+    reasons: Counter[str] = Counter()
     table = out.with_name("skipped.csv")
     with atomic_write(table) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([("id", "reason", "message"), *refused])
-    crystals = len(files) - len(refused)
+        rows = csv.writer(stream, lineterminator="\n")
+        rows.writerow(("id", "reason", "message"))
+        work = partial(build_part, copies=copies, centres=centres)
+        for part in fan_out(work, parts, workers=workers, scheduler=scheduler, needs=[source]):
+            names.append(part.path.name)
+            files += len(part.items)
+            reused += part.reused
+            for row in _refused(part.path):
+                reasons[row[1]] += 1
+                rows.writerow(row)
+            if progress:
+                progress(files, max(files, total))
+    crystals = files - reasons.total()
     if crystals:
         info = {
             "crystals": crystals,
@@ -117,120 +128,80 @@ def build_store(
             "skipped": dict(sorted(reasons.items())),
             "made_by": f"kflow data build {__version__}",
         }
-        count = merge_stores(out, parts, info)
-    _clear(store)
+        count = _merge(out, store, names, info)
+    clear_parts(store)
     if not crystals:
         listed = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(3))
-        raise ClusterError(f"none of the {len(files)} CIFs in {folder} can be used ({listed}): see {table}")
-    return BuildReport(count, crystals, reasons, len(chunks) - len(todo), table)
+        raise ClusterError(f"none of the {files} CIFs in {folder} can be used ({listed}): see {table}")
+    return BuildReport(count, crystals, reasons, reused, table)
 
 
-def _cif_files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise ClusterError(f"{folder} {what}: give a folder of CIFs")
-    files = sorted(
-        (f for f in folder.iterdir() if f.suffix.lower() == ".cif" and f.is_file()),
-        key=lambda f: (f.stem, f.name),
-    )
-    if not files:
-        raise ClusterError(f"{folder} holds no file that ends in .cif: give a folder of CIFs")
-    for first, second in itertools.pairwise(files):
-        if first.stem == second.stem:
-            raise ClusterError(
-                f"{first.name} and {second.name} would share the id {first.stem}: rename one of them"
-            )
-    return files
-
-
-def _fingerprint(chunk: tuple[Path, ...], copies: int, centres: str) -> str:
-    """Changes whenever the part would: settings, program, and name, size and date of each file."""
-    stats = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in chunk]
-    return hashlib.sha256(json.dumps([__version__, VERSION, copies, centres, stats]).encode()).hexdigest()[
-        :32
-    ]
-
-
-def _run(todo: list[tuple[Path, tuple[Path, ...]]], copies: int, centres: str, workers: int) -> Iterator[int]:
-    """Make the missing parts; yields the number of files of each as it is finished."""
-    if workers <= 1:
-        for part, chunk in todo:
-            yield build_part(part, chunk, copies, centres)
-        return
-    # Fresh processes and no forks: threads of the caller (a progress bar, torch) do not survive a fork.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
-    try:
-        with _interrupts_held_back():
-            futures = {pool.submit(build_part, part, chunk, copies, centres): chunk for part, chunk in todo}
-        for future in as_completed(futures):
-            with _naming(f"the files {futures[future][0].name} to {futures[future][-1].name}"):
-                yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Let processes started here never see Ctrl-C, which is the parent's to answer; it gets it a moment later."""
-    if not hasattr(signal, "pthread_sigmask"):  # not a Unix
-        yield
-        return
-    resource_tracker.ensure_running()  # would otherwise be started inside, and let the signal through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def build_part(part: Path, chunk: tuple[Path, ...], copies: int, centres: str) -> int:
+def build_part(part: Path, files: Iterable[str], copies: int, centres: str) -> None:
     """Write the store of a few files; refusals go into its info. Runs in a worker.
 
     Args:
         part: The store to write.
-        chunk: The CIFs.
+        files: Paths of the CIFs.
         copies: Molecules per cluster.
         centres: ``first`` or ``all``.
 
-    Returns:
-        Number of files read.
-
     Raises:
-        OutputError: the part cannot be written. Any other error is a fault of the program, and names the file.
+        OutputError: the part cannot be written. Any other error is a fault of the program.
     """
     clusters: list[Cluster] = []
     skipped: list[tuple[str, str, str]] = []
-    for file in chunk:
-        with _naming(file.name):
-            try:
-                crystal = read_crystal(file)
-            except CrystalError as error:
-                skipped.append((file.stem, error.reason, str(error)))
-                continue
-            except MoleculeError as error:
-                skipped.append((file.stem, "molecule", str(error)))
-                continue
-            chosen = range(len(crystal.centres)) if centres == "all" else (0,)
-            clusters += [cluster_from_crystal(crystal, copies, centre) for centre in chosen]
+    for file in files:
+        try:
+            clusters += _clusters(file, copies, centres)
+        except CrystalError as error:
+            skipped.append(_row(file, error.reason, error))
+        except MoleculeError as error:
+            skipped.append(_row(file, "molecule", error))
     write_store(part, clusters, {"skipped": skipped})
-    return len(chunk)
 
 
-class _naming(contextlib.AbstractContextManager[None]):
-    """Let an error that is nobody's refusal say where it happened."""
+def _clusters(file: str, copies: int, centres: str) -> list[Cluster]:
+    try:
+        name_of(file).encode()
+    except UnicodeEncodeError:
+        raise CrystalError("unreadable", "the name of the file is not UTF-8: rename it") from None
+    crystal = read_crystal(Path(file))
+    chosen = range(len(crystal.centres)) if centres == "all" else (0,)
+    return [cluster_from_crystal(crystal, copies, centre) for centre in chosen]
 
-    def __init__(self, what: str) -> None:
-        self.what = what
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is not None:
-            error.add_note(f"while building from {self.what}")
+def _row(file: str, reason: str, error: Exception) -> tuple[str, str, str]:
+    # Without the folder, so that the table is the same wherever the crystals lie.
+    message = str(error).replace(file, os.path.basename(file))
+    return _printable(name_of(file)), reason, _printable(message)
 
 
-def _clear(store: Path) -> None:
-    for part in store.glob("*.kfc"):
-        part.unlink(missing_ok=True)
-    for part in store.glob(".*.kfc"):
-        part.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # someone put a file of theirs there: it stays
-        store.rmdir()
+def _printable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _refused(part: Path) -> list[list[str]]:
+    try:
+        return open_store(part).info["skipped"]
+    except ClusterError:
+        raise _spoilt(part) from None
+
+
+def _merge(out: Path, store: Path, names: list[str], info: dict[str, object]) -> int:
+    at = store
+
+    def paths() -> Iterator[Path]:
+        nonlocal at
+        for name in names:
+            at = store / name
+            yield at
+
+    try:
+        return merge_stores(out, paths(), info)
+    except ClusterError:
+        raise _spoilt(at) from None
+
+
+def _spoilt(part: Path) -> ClusterError:
+    part.unlink(missing_ok=True)
+    return ClusterError(f"{part} was damaged and is removed: run again, the other parts are kept")

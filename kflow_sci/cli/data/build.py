@@ -26,12 +26,24 @@ import click
     help="One cluster per crystal, or one around each symmetry-independent molecule.",
 )
 @click.option("--workers", type=int, default=None, help="Processes.  [default: one per core]")
-def command(cif_folder: Path, out: Path, copies: int, centres: str, workers: int | None) -> None:
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Work on the machines of a dask scheduler, as tcp://host:8786; all must see both folders.",
+)
+def command(
+    cif_folder: Path, out: Path, copies: int, centres: str, workers: int | None, scheduler: str | None
+) -> None:
     """Read the CIFs of a folder and write the clusters around their central molecules to OUT (a .kfc file).
 
-    Each cluster holds the molecules nearest to the central one. Crystals that cannot be used are listed with a reason
-    in skipped.csv beside OUT. A run that was killed continues when it is called again.
+    Folders in the folder are read too. Each cluster holds the molecules nearest to the central one. Crystals that
+    cannot be used are listed with a reason in skipped.csv beside OUT. A run that was killed continues when it is
+    called again.
     """
+    if scheduler is not None and workers is not None:
+        raise click.UsageError(
+            "--workers are processes of this machine, --scheduler has its own: give one of them"
+        )
     from kflow_sci.assembly.data.build import build_store
     from kflow_sci.cli.common import progress_bar
 
@@ -42,6 +54,7 @@ def command(cif_folder: Path, out: Path, copies: int, centres: str, workers: int
             copies,
             centres=centres,
             workers=_cores() if workers is None else workers,
+            scheduler=scheduler,
             progress=advance,
         )
     size = out.stat().st_size

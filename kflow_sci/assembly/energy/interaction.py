@@ -15,10 +15,8 @@ from jaxtyping import Float
 
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.contacts import Stack, clashing_pairs
-from kflow_sci.assembly.forcefield.parameters import ForceField, force_field
+from kflow_sci.assembly.forcefield.parameters import COULOMB, ForceField, force_field
 
-# Energy of two unit charges 1 Å apart, kJ/mol (CODATA 2018: e² N_A / 4 π ε₀).
-COULOMB = 1389.35458
 # MMFF94 adds this to the distance between charges, Å. Halgren, J. Comput. Chem. 17 (1996) 490.
 MMFF_BUFFER = 0.05
 # Below this share of the distance of least energy a contact grows linearly. Poses of a generator are a few tenths of

@@ -8,7 +8,7 @@ Which one was used travels with the result.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 KJ_PER_KCAL = 4.184
+# Energy of two unit charges 1 Å apart, kJ/mol (CODATA 2018: e² N_A / 4 π ε₀).
+COULOMB = 1389.35458
 CHARGES = ("auto", "mmff", "gasteiger", "none")
+CONTACTS = ("auto", "mmff", "uff")
+FORMS = ("exp-6", "12-6", "9-6", "14-7")
 
 # Distance of least energy (Å) and depth (kcal/mol) of two like atoms. Rappé, Casewit, Colwell, Goddard & Skiff,
 # J. Am. Chem. Soc. 114 (1992) 10024, table 1.
@@ -50,6 +54,8 @@ class ForceField:
         charges: Per molecule the charge of each atom, ``(n,)``, in elementary charges.
         distance: Distance of least energy of each pair of types, Å, ``(t, t)``.
         depth: Depth of the well of each pair of types, kJ/mol, ``(t, t)``.
+        form: The shape of the well, one of ``FORMS``.
+        steepness: Of the repulsion of an ``exp-6`` well: it falls by e over 1/steepness of the distance.
     """
 
     name: str
@@ -58,10 +64,14 @@ class ForceField:
     charges: tuple[Float[np.ndarray, " n"], ...]
     distance: Float[np.ndarray, "t t"]
     depth: Float[np.ndarray, "t t"]
+    form: str
+    steepness: float = 0.0
 
 
 def force_field(
-    molecules: Sequence[Molecule], charges: str | Sequence[Float[np.ndarray, " n"]] = "auto"
+    molecules: Sequence[Molecule],
+    charges: str | Sequence[Float[np.ndarray, " n"]] = "auto",
+    contacts: str = "auto",
 ) -> ForceField:
     """Parameters for the contacts and charges between copies of these molecules.
 
@@ -69,46 +79,55 @@ def force_field(
         molecules: The templates of a cluster.
         charges: ``auto`` takes MMFF94 charges, else Gasteiger's, else none; ``mmff``, ``gasteiger`` and ``none``
             insist; or the charges of the atoms of each molecule, in elementary charges.
+        contacts: ``auto`` takes MMFF94 contacts where every atom has a type, else UFF's; ``mmff`` and ``uff`` insist.
 
     Raises:
-        ConfigError: an unknown word for ``charges``, or charges that do not fit the atoms.
+        ConfigError: an unknown word for ``charges`` or ``contacts``, or charges that do not fit the atoms.
         MoleculeError: ``mmff`` or ``gasteiger`` is asked for and a molecule has none.
     """
+    if contacts not in CONTACTS:
+        raise ConfigError(f"contacts is {contacts!r}, but must be one of {', '.join(CONTACTS)}")
     if isinstance(charges, str):
         if charges not in CHARGES:
             raise ConfigError(
                 f"charges is {charges!r}, but must be one of {', '.join(CHARGES)} or an array per molecule"
             )
-        return _force_field(tuple(molecules), charges)
+        return _force_field(tuple(molecules), charges, contacts)
     given = tuple(np.asarray(q, dtype=np.float64) for q in charges)
     if [q.shape for q in given] != [(len(molecule),) for molecule in molecules]:
         shapes = ", ".join(str(len(molecule)) for molecule in molecules)
         raise ConfigError(f"charges must be one array per molecule with {shapes} values: one for each atom")
-    field = _force_field(tuple(molecules), "none")
-    return ForceField(field.name, "given", field.types, given, field.distance, field.depth)
+    return replace(_force_field(tuple(molecules), "none", contacts), charge_name="given", charges=given)
 
 
 @lru_cache(maxsize=64)
-def _force_field(molecules: tuple[Molecule, ...], charges: str) -> ForceField:
+def _force_field(molecules: tuple[Molecule, ...], charges: str, contacts: str) -> ForceField:
     mols = [_rdkit(molecule) for molecule in molecules]
+    names = ", ".join(molecule.name for molecule in molecules)
     typed = _mmff(molecules, mols)
-    types, distance, depth = typed[:3] if typed else _uff(molecules)
-    name = "MMFF94" if typed else "UFF"
-    none = tuple(np.zeros(len(molecule)) for molecule in molecules)
+    if contacts == "mmff" and typed is None:
+        raise MoleculeError(f"{names}: some atom has no MMFF94 type: use contacts='auto'")
+    if typed and contacts != "uff":
+        bare = ForceField("MMFF94", "none", typed[0], _no_charges(molecules), typed[1], typed[2], "14-7")
+    else:
+        bare = ForceField("UFF", "none", *_uff(molecules), form="12-6")
     if charges == "none":
-        return ForceField(name, "none", types, none, distance, depth)
+        return bare
     # Charges that do not add up are the sign of a wrong type, and would outweigh everything else.
     if typed and charges != "gasteiger" and _balanced(typed[3], mols):
-        return ForceField(name, "MMFF94", types, typed[3], distance, depth)
+        return replace(bare, charge_name="MMFF94", charges=typed[3])
     gasteiger = _gasteiger(mols) if charges != "mmff" else None
     if gasteiger is not None:
-        return ForceField(name, "Gasteiger", types, gasteiger, distance, depth)
+        return replace(bare, charge_name="Gasteiger", charges=gasteiger)
     if charges != "auto":
-        names = ", ".join(molecule.name for molecule in molecules)
         raise MoleculeError(
             f"{names}: no {charges} charges for these atoms: use charges='auto' or give your own"
         )
-    return ForceField(name, "none", types, none, distance, depth)
+    return bare
+
+
+def _no_charges(molecules: Sequence[Molecule]) -> tuple[Float[np.ndarray, " n"], ...]:
+    return tuple(np.zeros(len(molecule)) for molecule in molecules)
 
 
 def _rdkit(molecule: Molecule) -> Mol | None:
@@ -176,10 +195,13 @@ def _mmff(
     return tuple(np.split(types, cuts)), distance, KJ_PER_KCAL * depth, tuple(np.split(charges, cuts))
 
 
-def _uff(molecules: tuple[Molecule, ...]) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
-    """Types, distances and depths of UFF; polar hydrogens have no contacts of their own, as in OPLS and TIP3P.
+def _uff(
+    molecules: tuple[Molecule, ...],
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
+    """Types, charges (none), distances and depths of UFF.
 
-    UFF knows no hydrogen bonds: with its hydrogen of 2.9 Å a true one would cost more than it gains.
+    Polar hydrogens have no contacts of their own, as in OPLS and TIP3P: UFF knows no hydrogen bonds, and with its
+    hydrogen of 2.9 Å a true one would cost more than it gains.
     """
     table = np.zeros((len(SYMBOLS) + 1, 2))
     for symbol, values in _UFF.items():
@@ -195,7 +217,8 @@ def _uff(molecules: tuple[Molecule, ...]) -> tuple[tuple[np.ndarray, ...], np.nd
             f"no van der Waals energy is known for {missing}: such clusters can be scored, not ranked"
         )
     distance, depth = (np.sqrt(np.outer(column, column)) for column in table[kinds].T)
-    return tuple(np.searchsorted(kinds, a) for a in atoms), distance, KJ_PER_KCAL * depth
+    types = tuple(np.searchsorted(kinds, a) for a in atoms)
+    return types, _no_charges(molecules), distance, KJ_PER_KCAL * depth
 
 
 def _gasteiger(mols: Sequence[Mol | None]) -> tuple[np.ndarray, ...] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -21,7 +21,7 @@ _RESERVED = ("Lattice", "Properties", "pbc", "forces", "stress", "positions", "s
 _NUMBER_OR_TRUTH = r"(?i)[-+]?(\d*\.?\d*([ed][-+]?\d+)?|nan|inf|infinity)|t|f|true|false"
 
 
-def write_clusters(path: str | os.PathLike[str], clusters: Sequence[Cluster]) -> None:
+def write_clusters(path: str | os.PathLike[str], clusters: Iterable[Cluster]) -> int:
     """Write clusters as extended xyz, one frame each, whole or not at all.
 
     Every frame carries the integer array ``molecule`` (copy of each atom, from 0) and the cluster's info; there is no
@@ -30,30 +30,36 @@ def write_clusters(path: str | os.PathLike[str], clusters: Sequence[Cluster]) ->
 
     Args:
         path: The file to make or replace.
-        clusters: At least one.
+        clusters: At least one; they are written as they come, so there may be more than fit into memory.
+
+    Returns:
+        Number of clusters written.
 
     Raises:
         ClusterError: no cluster, a position that is not finite, or an info key that the format keeps for itself.
         OutputError: the file cannot be written.
     """
-    from ase.io import write
+    from ase.io.extxyz import write_extxyz
 
-    if not clusters:
-        raise ClusterError(f"there is no cluster to write to {path}: generate at least one")
-    frames = []
-    for i, cluster in enumerate(clusters):
-        if not np.isfinite(cluster.positions).all():
-            raise ClusterError(f"cluster {i} has positions that are not finite: it is not written to {path}")
-        taken = sorted(set(cluster.info) & set(_RESERVED))
-        if taken:
-            raise ClusterError(
-                f"cluster {i} has the info key '{taken[0]}', which extxyz needs itself: rename it"
-            )
-        atoms = cluster.to_ase()
-        atoms.info = {key: _info_value(value) for key, value in cluster.info.items()}
-        frames.append(atoms)
-    with atomic_write(path) as temporary:
-        write(temporary, frames, format="extxyz", columns=["symbols", "positions", "molecule"])
+    count = 0
+    with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8") as stream:
+        for i, cluster in enumerate(clusters):
+            if not np.isfinite(cluster.positions).all():
+                raise ClusterError(
+                    f"cluster {i} has positions that are not finite: it is not written to {path}"
+                )
+            taken = sorted(set(cluster.info) & set(_RESERVED))
+            if taken:
+                raise ClusterError(
+                    f"cluster {i} has the info key '{taken[0]}', which extxyz needs itself: rename it"
+                )
+            atoms = cluster.to_ase()
+            atoms.info = {key: _info_value(value) for key, value in cluster.info.items()}
+            write_extxyz(stream, [atoms], columns=["symbols", "positions", "molecule"])
+            count += 1
+        if not count:
+            raise ClusterError(f"there is no cluster to write to {path}: generate at least one")
+    return count
 
 
 def _info_value(value: object) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +60,13 @@ def refuse_overwrite(folder: Path, names: Sequence[str], force: bool) -> None:
         raise OutputError(
             f"{folder} already holds {there[0]}: choose another --out, or --force to overwrite it"
         )
+
+
+def cores() -> int:
+    """Cores this process may use, which under a queue are fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class Advance(Protocol):

@@ -11,6 +11,9 @@ from kflow_sci.cli.lazy import LazyGroup
 
 COMMANDS = {
     "build": "Turn a folder of CIFs into a data set of clusters.",
+    "import-cluster17": "Turn the published csv files of COD-Cluster17 into one.",
+    "split": "Say which crystals train and which are tested, by molecule.",
+    "export": "Write a data set as extended xyz or in the published csv layout.",
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -45,7 +44,7 @@ def command(
             "--workers are processes of this machine, --scheduler has its own: give one of them"
         )
     from kflow_sci.assembly.data.build import build_store
-    from kflow_sci.cli.common import progress_bar
+    from kflow_sci.cli.common import cores, progress_bar
 
     with progress_bar("reading crystals") as advance:
         report = build_store(
@@ -53,7 +52,7 @@ def command(
             out,
             copies,
             centres=centres,
-            workers=_cores() if workers is None else workers,
+            workers=cores() if workers is None else workers,
             scheduler=scheduler,
             progress=advance,
         )
@@ -67,10 +66,3 @@ def command(
     if report.skipped:
         reasons = ", ".join(f"{reason} {count}" for reason, count in report.skipped.most_common())
         click.echo(f"{report.skipped.total()} crystals skipped ({reasons}): {report.skipped_csv}")
-
-
-def _cores() -> int:
-    """Cores this process may use, which under a queue are fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -116,7 +116,7 @@ class Pool(Protocol):
         """Pass on the error of a part that is done, if it has one."""
 
     def close(self) -> None:
-        """Give up what was not started and wait for the rest."""
+        """Begin nothing more, and wait for what was begun."""
 
 
 def _in_order(pool: Pool, work: Work[Item], parts: Iterable[Part[Item]]) -> Iterator[Part[Item]]:
@@ -177,9 +177,7 @@ class Processes:
             raise killed(part) from None
 
     def close(self) -> None:
-        for process in self._all:
-            process.shutdown(wait=False, cancel_futures=True)
-        for process in self._all:
+        for process in self._all:  # each has at most one part under way, and all go on with theirs meanwhile
             process.shutdown()
 
 

@@ -53,7 +53,7 @@ def _exp(x: float) -> float:
     p = p * f + 0.5
     p = p * f + 1.0
     p = p * f + 1.0
-    return p * _as_double((np.int64(k) + np.int64(1023)) << np.int64(52))
+    return p * _as_double((np.int64(k) + np.int64(1023)) << np.int64(52))  # type: ignore[call-arg]
 
 
 @njit(inline="always", fastmath=FAST, error_model="numpy")

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Reach beyond the radii of two molecules, Å: at 8 every two atoms closer than 6 Å count in full.
 REACH = 8.0
+# Width of the shell in which a pair of molecules is switched off, Å.
+SWITCH = 2.0
 # Below this share of the distance of least energy a pair of atoms repels no harder: the energy goes on linearly.
 WALL = 0.6
 # The same for atoms without a well (polar hydrogens in UFF), Å: below any hydrogen bond.
@@ -241,8 +243,6 @@ def _tail(molecules: Sequence[Molecule], field: ForceField, reach: float) -> Flo
 
     ``−Σ c ∫ (1 − s(r)) r^-6 4 π r² dr``, the distance of the atoms taken as that of the centroids.
     """
-    from kflow_sci.assembly.forcefield.kernel import SWITCH
-
     nodes, weights = np.polynomial.legendre.leggauss(16)
     t = 0.5 * (nodes + 1.0)
     missing = t**3 * (10.0 - t * (15.0 - 6.0 * t))

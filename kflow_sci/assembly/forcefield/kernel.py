@@ -15,13 +15,12 @@ import numpy as np
 from numba import njit
 
 from kflow_sci.assembly.forcefield.contact import FAST, contact_of, switch
+from kflow_sci.assembly.forcefield.energy import SWITCH
 from kflow_sci.assembly.forcefield.images import MOST_IMAGES, Bodies, Symmetry, Tables, find_images
 from kflow_sci.assembly.forcefield.parameters import COULOMB
 
 # Atoms closer than this count as this far apart, Å: keeps the square root smooth.
 _NEAREST = 1e-6
-# Width of the shell in which a pair of molecules is switched off, Å.
-SWITCH = 2.0
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")

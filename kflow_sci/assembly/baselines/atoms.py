@@ -22,8 +22,10 @@ from kflow_sci.nets.painn import PaiNN, neighbour_edges
 from kflow_sci.settings import Settings, setting
 
 _TIME = 6
-_EDGE = 2
+_EDGE = 3
 _PLACE = 3
+_SHARPEST = 0.05  # lengths; a finer scale of distances helps no method without noise
+_FARTHEST = 4.0
 
 
 class AtomCloud(NamedTuple):
@@ -122,6 +124,7 @@ class AtomNet(nn.Module):
         length: Float[Tensor, " batch"],
         start: Float[Tensor, "n 3"] | None,
         s: Float[Tensor, " batch"],
+        noise: Float[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "n 3"]:
         """The vectors at some positions.
 
@@ -131,6 +134,7 @@ class AtomNet(nn.Module):
             length: Unit of length of each cluster, Å.
             start: Where they stood at the start, Å; None for a method without memory.
             s: Time of each cluster, 0 to 1.
+            noise: Deviation of each coordinate by noise, in units of the length; None where there is none.
 
         A cluster that is not finite is answered with NaN and harms no other.
         """
@@ -149,16 +153,22 @@ class AtomNet(nn.Module):
         time = self.time(fourier_features(s, _TIME)).index_select(0, cloud.cluster)
         scalars = self.blend(self.element(cloud.element) + time + self.place(sizes))
         edges = neighbour_edges(position, cloud.cluster, self.cutoff, self.neighbours)
-        scalars, vectors = self.net(scalars, position, edges, self._edge_features(cloud, position, edges))
+        blur = 0.0 if noise is None else noise.index_select(0, cloud.cluster)[:, None] * unit
+        features = self._edge_features(cloud, position, edges, _SHARPEST * unit + blur)
+        scalars, vectors = self.net(scalars, position, edges, features)
         gate = self.weigh(torch.cat([scalars, cloud.mean(scalars, cloud.copy)], dim=-1))
         return self.point(vectors.transpose(1, 2)).squeeze(-1) + (gate[..., None] * basis).sum(1)
 
-    def _edge_features(self, cloud: AtomCloud, position: Tensor, edges: Tensor) -> Float[Tensor, "e 2"]:
-        """Whether both ends are of one molecule, and by how much their distance is off there, Å."""
+    def _edge_features(
+        self, cloud: AtomCloud, position: Tensor, edges: Tensor, blur: Tensor
+    ) -> Float[Tensor, "e 3"]:
+        """Whether both ends are of one molecule, and by how much their distance is off there: in Å and in ``blur``."""
         sender, receiver = edges
         same = (cloud.copy[sender] == cloud.copy[receiver]).to(position.dtype)
         wanted, found = ((x[sender] - x[receiver]).norm(dim=-1) for x in (cloud.body, position))
-        return torch.stack([same, same * (found - wanted).clamp(-self.cutoff, self.cutoff)], dim=-1)
+        off = same * (found - wanted)
+        sharp = (off / blur[receiver, 0]).clamp(-_FARTHEST, _FARTHEST)
+        return torch.stack([same, off.clamp(-self.cutoff, self.cutoff), sharp], dim=-1)
 
 
 @dataclass(frozen=True, kw_only=True)

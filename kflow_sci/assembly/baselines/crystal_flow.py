@@ -55,7 +55,9 @@ class CrystalFlow(AtomRival):
         noise = normal(pair.start, generator)
         point = pair.start + pair.unit * (at.mean * pair.displacement + at.deviation * noise)
         velocity = at.mean_rate * pair.displacement + at.deviation_rate * noise
-        answer = self.net(pair.cloud, point, batch.length, pair.start, tau)
+        answer = self.net(
+            pair.cloud, point, batch.length, pair.start, tau, self.noising.marginal(tau).deviation
+        )
         return self.error(pair.cloud, answer - velocity / speed(at))
 
     def walk(
@@ -68,7 +70,8 @@ class CrystalFlow(AtomRival):
         u = self.noising.marginal(times[0]).deviation * normal(origin, generator)
         for now, then in pairwise(times):
             time = now.expand(len(batch.length))
-            answer = self.net(cloud, origin + unit * u, batch.length, origin, time)
+            deviation = self.noising.marginal(time).deviation
+            answer = self.net(cloud, origin + unit * u, batch.length, origin, time, deviation)
             u = u + (then - now) * speed(self.noising.marginal(now)) * answer
         return cloud.spread(origin + unit * u)
 

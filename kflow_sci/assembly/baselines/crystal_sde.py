@@ -58,7 +58,9 @@ class CrystalSde(AtomRival):
         at = self.noising.marginal(tau.index_select(0, pair.cloud.cluster)[:, None])
         noise = normal(pair.start, generator)
         point = pair.start + pair.unit * (at.mean * pair.displacement + at.deviation * noise)
-        answer = self.net(pair.cloud, point, batch.length, pair.start, tau)
+        answer = self.net(
+            pair.cloud, point, batch.length, pair.start, tau, self.noising.marginal(tau).deviation
+        )
         return self.error(pair.cloud, answer - noise)
 
     def walk(
@@ -70,7 +72,15 @@ class CrystalSde(AtomRival):
 
         def noise_in(u: Tensor, tau: float) -> Tensor:
             time = torch.full_like(batch.length, tau)
-            return self.net(cloud, origin + unit * u, batch.length, origin, time)
+            answer: Tensor = self.net(
+                cloud,
+                origin + unit * u,
+                batch.length,
+                origin,
+                time,
+                self.noising.marginal(time).deviation,
+            )
+            return answer
 
         one = torch.ones(1, dtype=origin.dtype, device=origin.device)
         first = self.noising.marginal(one).deviation * normal(origin, generator)

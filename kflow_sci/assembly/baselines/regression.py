@@ -27,7 +27,7 @@ from kflow_sci.assembly.model.batch import ClusterBatch
 from kflow_sci.flow.rigid import Pose
 from kflow_sci.settings import setting
 
-_ROUNDS = 50
+_ROUNDS = 100
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,18 +48,8 @@ class RigidRival(Rival):
         )
 
     def pair(self, batch: ClusterBatch, generator: torch.Generator) -> tuple[Pose, Pose]:
-        """A start, and the target turned as a whole towards it; the copies stay in the order of the batch.
-
-        A start that the data set gives has a frame in common with its target: then nothing is turned.
-        """
-        start = start_of(batch, generator)
-        if batch.start is not None:
-            return start, batch.pose
-        label = labels(batch)
-        turn = random_rotations((len(label),), generator, batch.length.dtype).to(label.device)
-        _, turn = couple(start.centroid, batch.pose.centroid, label, label, batch.mask, turn)
-        target = Pose(batch.pose.centroid @ turn.transpose(1, 2), turn[:, None] @ batch.pose.rotation)
-        return start, target
+        """See ``turned_pair``."""
+        return turned_pair(batch, generator)
 
     def answer(
         self,
@@ -72,6 +62,21 @@ class RigidRival(Rival):
         state = RigidState(pose.centroid, pose.rotation, batch.parity, batch.kind, batch.mask, batch.length)
         translation, rotation = self.net(state, batch.table, encoded, s, s[:, None])
         return translation, rotation
+
+
+def turned_pair(batch: ClusterBatch, generator: torch.Generator) -> tuple[Pose, Pose]:
+    """A start, and the target turned as a whole towards it; the copies stay in the order of the batch.
+
+    A start that the data set gives has a frame in common with its target: then nothing is turned.
+    """
+    start = start_of(batch, generator)
+    if batch.start is not None:
+        return start, batch.pose
+    label = labels(batch)
+    turn = random_rotations((len(label),), generator, batch.length.dtype).to(label.device)
+    _, turn = couple(start.centroid, batch.pose.centroid, label, label, batch.mask, turn)
+    target = Pose(batch.pose.centroid @ turn.transpose(1, 2), turn[:, None] @ batch.pose.rotation)
+    return start, target
 
 
 def labels(batch: ClusterBatch) -> Int[Tensor, "batch copies"]:

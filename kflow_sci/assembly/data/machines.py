@@ -6,6 +6,7 @@ with other machines (no scheduler, no workers, a folder that is not shared, anot
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Sequence
@@ -40,9 +41,14 @@ class Machines:
             ) from None
         self._needs = tuple(Path(os.path.abspath(folder)) for folder in needs)
         self._address = scheduler
+        # It tells of a scheduler that went away by tracebacks; we do in one line.
+        self._log = logging.getLogger("distributed.client")
+        self._level = self._log.level
+        self._log.setLevel(logging.CRITICAL)
         try:
             self._client = Client(scheduler, timeout=CONNECT, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
+            self._log.setLevel(self._level)
             why = " ".join(str(error).split())[:150]
             raise WorkError(
                 f"no dask scheduler answers at {scheduler} ({why}): start one with dask scheduler, and give its address"
@@ -91,6 +97,7 @@ class Machines:
 
     def close(self) -> None:
         self._client.close()
+        self._log.setLevel(self._level)
 
 
 def make_there(work: Work[Any], part: Part[Any], needs: Sequence[Path], version: str) -> None:
@@ -108,7 +115,10 @@ def make_there(work: Work[Any], part: Part[Any], needs: Sequence[Path], version:
             raise WorkError(
                 f"{socket.gethostname()} does not see {folder}: use folders on a disk that all machines share"
             )
-    make(work, part)
+    if (
+        not part.path.is_file()
+    ):  # a result that died with its worker is asked for again, but the file is there
+        make(work, part)
 
 
 def _root(error: BaseException) -> str:

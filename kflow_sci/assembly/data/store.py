@@ -214,7 +214,7 @@ class Store:
 
 
 def _write(path: str | Path, records: Iterable[Record], info: dict[str, Any] | None) -> int:
-    ids: list[str] = []
+    ids, count = bytearray(), 0  # as text: a list of half a million would take five times the room
     with_starts: set[bool] = set()
     with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, block in enumerate(_blocks(records)):
@@ -226,16 +226,18 @@ def _write(path: str | Path, records: Iterable[Record], info: dict[str, Any] | N
             _member(archive, f"blocks/{number:06d}", pack(block, COLUMNS))
             if True in with_starts:
                 _member(archive, f"starts/{number:06d}", pack(block, START_COLUMNS))
-            ids += [json.loads(record["text"].tobytes())["info"]["id"] for record in block]
-        _member(archive, "ids.json", dump(ids))
+            for record in block:
+                ids += b"," + dump(json.loads(record["text"].tobytes())["info"]["id"])
+            count += len(block)
+        _member(archive, "ids.json", b"[" + ids[1:] + b"]")
         header = {
-            "format": FORMAT, "version": VERSION, "clusters": len(ids), "block": BLOCK,
+            "format": FORMAT, "version": VERSION, "clusters": count, "block": BLOCK,
             "length_unit": LENGTH_UNIT, "angle_unit": ANGLE_UNIT, "info": info or {},
         }  # fmt: skip
         if True in with_starts:
             header["starts"] = True
         _member(archive, "header.json", dump(header))
-    return len(ids)
+    return count
 
 
 def _blocks(records: Iterable[Record]) -> Iterator[list[Record]]:

@@ -132,6 +132,20 @@ def test_a_scheduler_without_workers_is_told(tmp_path: Path, monkeypatch: pytest
             list(fan_out(write_words, parts, scheduler=empty.scheduler_address))
 
 
+def test_a_scheduler_that_goes_away_is_told_and_what_was_made_is_kept(tmp_path: Path) -> None:
+    folder = parts_folder(tmp_path / "out")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1"
+    ) as mortal:
+        work = partial(write_words, slow="w01")
+        made = fan_out(work, cut(WORDS, folder, [], size=1), scheduler=mortal.scheduler_address)
+        next(made)
+        mortal.close()
+        with pytest.raises(WorkError, match="went away: start it and run again"):
+            list(made)
+    assert next(fan_out(write_words, cut(WORDS, folder, [], size=1))).reused
+
+
 def test_a_missing_package_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

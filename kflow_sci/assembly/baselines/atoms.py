@@ -180,7 +180,7 @@ class AtomSettings(Settings):
     cutoff: float = setting("reach of a message, Å", above=0.0)
     radial: int = setting("functions of the distance", low=1)
     neighbours: int = setting("atoms each atom hears", low=1)
-    steps: int = setting("steps of the sampler", low=1)
+    time_steps: int = setting("steps of the sampler", low=1)
 
 
 class Pair(NamedTuple):

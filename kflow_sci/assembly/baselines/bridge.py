@@ -37,7 +37,7 @@ class BridgeSettings(RigidSettings):
     spin: float = setting("deviation of the way of an orientation, per square root of time, rad", low=0.0)
     epsilon: float = setting("entropy of the coupling, in squared lengths", above=0.0)
     reach: float = setting("weight of the marginals of the coupling, in squared lengths", above=0.0)
-    steps: int = setting("steps of the sampler", low=1)
+    time_steps: int = setting("steps of the sampler", low=1)
 
 
 class Paired(NamedTuple):
@@ -56,7 +56,7 @@ class Bridge(RigidRival):
 
     @property
     def calls(self) -> int:
-        return self.settings.steps
+        return self.settings.time_steps
 
     def loss(self, batch: ClusterBatch, generator: torch.Generator) -> dict[str, Tensor]:
         start, target = self.pair(batch, generator)
@@ -79,7 +79,7 @@ class Bridge(RigidRival):
         return {"loss": total, "translation": translation.detach(), "rotation": rotation.detach()}
 
     def walk(self, batch: ClusterBatch, start: Pose, generator: torch.Generator) -> Pose:
-        encoded, steps = self.net.encode(batch.table), self.settings.steps
+        encoded, steps = self.net.encode(batch.table), self.settings.time_steps
         pose = start
         for k in range(steps):
             s = torch.full_like(batch.length, k / steps)

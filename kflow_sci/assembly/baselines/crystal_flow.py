@@ -46,7 +46,7 @@ class CrystalFlow(AtomRival):
 
     @property
     def calls(self) -> int:
-        return self.settings.steps
+        return self.settings.time_steps
 
     def loss(self, batch: ClusterBatch, generator: torch.Generator) -> dict[str, Tensor]:
         pair = self.pair(batch, generator)
@@ -66,7 +66,7 @@ class CrystalFlow(AtomRival):
         cloud = cloud_of(batch)
         origin = cloud.take(atoms_at(batch, start))
         unit = batch.length.index_select(0, cloud.cluster)[:, None]
-        times = torch.linspace(1.0, self.last, self.settings.steps + 1, dtype=torch.float64).to(origin)
+        times = torch.linspace(1.0, self.last, self.settings.time_steps + 1, dtype=torch.float64).to(origin)
         u = self.noising.marginal(times[0]).deviation * normal(origin, generator)
         for now, then in pairwise(times):
             time = now.expand(len(batch.length))

@@ -50,7 +50,7 @@ class CrystalSde(AtomRival):
 
     @property
     def calls(self) -> int:
-        return self.settings.steps + 1
+        return self.settings.time_steps + 1
 
     def loss(self, batch: ClusterBatch, generator: torch.Generator) -> dict[str, Tensor]:
         pair = self.pair(batch, generator)
@@ -85,7 +85,7 @@ class CrystalSde(AtomRival):
         one = torch.ones(1, dtype=origin.dtype, device=origin.device)
         first = self.noising.marginal(one).deviation * normal(origin, generator)
         return cloud.spread(
-            origin + unit * reverse(self.noising, noise_in, first, self.settings.steps, generator)
+            origin + unit * reverse(self.noising, noise_in, first, self.settings.time_steps, generator)
         )
 
 

@@ -27,12 +27,14 @@ class GnnMd(AtomRival):
 
     @property
     def calls(self) -> int:
-        return self.settings.steps
+        return self.settings.time_steps
 
     def loss(self, batch: ClusterBatch, generator: torch.Generator) -> dict[str, Tensor]:
         cloud, start, target, unit = self.pair(batch, generator)
-        frame = torch.randint(self.settings.steps, batch.length.shape, generator=generator).to(batch.length)
-        share = (frame / self.settings.steps).index_select(0, cloud.cluster)[:, None]
+        frame = torch.randint(self.settings.time_steps, batch.length.shape, generator=generator).to(
+            batch.length
+        )
+        share = (frame / self.settings.time_steps).index_select(0, cloud.cluster)[:, None]
         step = self._step(cloud, start + share * (target - start), batch.length)
         return self.error(cloud, step - (target - start) / unit)
 
@@ -42,8 +44,8 @@ class GnnMd(AtomRival):
         cloud = cloud_of(batch)
         position = cloud.take(atoms_at(batch, start))
         unit = batch.length.index_select(0, cloud.cluster)[:, None]
-        for _ in range(self.settings.steps):
-            position = position + unit / self.settings.steps * self._step(cloud, position, batch.length)
+        for _ in range(self.settings.time_steps):
+            position = position + unit / self.settings.time_steps * self._step(cloud, position, batch.length)
         return cloud.spread(position)
 
     def _step(

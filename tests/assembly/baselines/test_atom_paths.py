@@ -25,7 +25,7 @@ class Known(torch.nn.Module):
 
 def test_the_steps_of_a_constant_answer_add_up_to_it() -> None:
     batch = tiny_batch()
-    model = rival("gnn-md", steps=7)
+    model = rival("gnn-md", time_steps=7)
     model.net = Known(lambda x, s: torch.ones_like(x))
     end = model.walk(batch, batch.start, generator())
     cloud = cloud_of(batch)
@@ -36,7 +36,7 @@ def test_the_steps_of_a_constant_answer_add_up_to_it() -> None:
 @pytest.mark.parametrize("method", ["crystal-flow-lerp", "crystal-flow-ve", "crystal-flow-vp"])
 def test_the_velocity_to_one_known_target_leads_there(method: str) -> None:
     batch = tiny_batch()
-    model = rival(method, steps=400)
+    model = rival(method, time_steps=400)
     cloud = cloud_of(batch)
     start, target = (cloud.take(atoms_at(batch, pose)) for pose in (batch.start, batch.pose))
     u1 = (target - start) / LENGTH

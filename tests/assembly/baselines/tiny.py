@@ -24,7 +24,7 @@ CHIRAL = Molecule.build(
 )[0]
 LENGTH = 4.0
 
-_ATOM = {"features": 16, "layers": 2, "cutoff": 5.0, "radial": 6, "neighbours": 12, "steps": 4}
+_ATOM = {"features": 16, "layers": 2, "cutoff": 5.0, "radial": 6, "neighbours": 12, "time_steps": 4}
 _RIGID = {
     "hidden": 24,
     "layers": 2,
@@ -41,7 +41,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "crystal-flow-ve": {**_ATOM, "low": 0.02, "high": 3.0},
     "crystal-flow-vp": {**_ATOM, "low": 0.1, "high": 20.0},
     "crystal-flow-lerp": _ATOM,
-    "bridge": {**_RIGID, "noise": 0.1, "spin": 0.2, "epsilon": 0.05, "reach": 2.0, "steps": 4},
+    "bridge": {**_RIGID, "noise": 0.1, "spin": 0.2, "epsilon": 0.05, "reach": 2.0, "time_steps": 4},
 }
 METHODS = list(SETTINGS)
 

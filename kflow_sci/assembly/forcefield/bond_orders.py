@@ -46,8 +46,9 @@ _LENGTH_WEIGHT = 0.2
 def bond_orders(molecule: Molecule) -> tuple[Float[np.ndarray, " m"], Int[np.ndarray, " n"]]:
     """Orders of ``bonds.bonded_pairs(molecule)`` and the formal charges.
 
-    Orders that the molecule brings are kept if they explain every valence; else they are found from bonds and
-    lengths, at a total charge of ``formal_charges`` (0 where there are none).
+    Orders that the molecule brings are kept if they explain every valence, and either a SMILES vouches for them or no
+    structure needs less formal charge (a guess by distances makes zwitterions of thiophenes and thioamides). Else
+    they are found from bonds and lengths, at a total charge of ``formal_charges`` (0 where there are none).
 
     Returns:
         Orders 1, 2, 3 (1.5 only where the molecule brings them), and formal charges.
@@ -60,23 +61,38 @@ def bond_orders(molecule: Molecule) -> tuple[Float[np.ndarray, " m"], Int[np.nda
     if molecule.formal_charges is not None:
         charges = np.asarray(molecule.formal_charges, dtype=np.int64)
     given = np.asarray(molecule.bond_orders, dtype=np.float64)
-    if len(given) == len(pairs) and _explains(molecule.numbers, pairs, given, charges):
+    cost = np.inf
+    if len(given) == len(pairs):
+        cost = _cost(molecule.numbers, pairs, given, charges)
+    if np.isfinite(cost) and (molecule.smiles is not None or not charges.any()):
         return given, charges
-    return _least_charged(molecule, pairs, int(charges.sum()))
+    try:
+        found, formal, least = _least_charged(molecule, pairs, int(charges.sum()))
+    except MoleculeError:
+        if np.isfinite(cost):
+            return given, charges
+        raise
+    return (given, charges) if cost < least + 0.05 else (found, formal)
 
 
-def _explains(numbers: np.ndarray, pairs: np.ndarray, orders: np.ndarray, charges: np.ndarray) -> bool:
-    """Whether each atom has one of its usual valences at the charge it bears."""
+def _cost(numbers: np.ndarray, pairs: np.ndarray, orders: np.ndarray, charges: np.ndarray) -> float:
+    """Cost of a Lewis structure; infinite if some atom has none of its usual valences at the charge it bears."""
+    total = 0.0
     valence = np.bincount(pairs.ravel(), np.repeat(orders, 2), minlength=len(numbers))
     aromatic = np.bincount(pairs.ravel(), np.repeat(orders == 1.5, 2), minlength=len(numbers)) > 0
     for atom, number in enumerate(numbers):
-        usual = [v for v, charge, _ in _options(int(number)) if charge == charges[atom]]
         # Orders of 1.5 do not add up to a whole valence at every atom (three of them at a ring fusion, two at a
         # pyrrole N).
         slack = 1.0 if aromatic[atom] else 1e-6
-        if not any(abs(v - valence[atom]) <= slack for v in usual):
-            return False
-    return True
+        total += min(
+            (
+                cost
+                for v, charge, cost in _options(int(number))
+                if charge == charges[atom] and abs(v - valence[atom]) <= slack
+            ),
+            default=np.inf,
+        )
+    return total
 
 
 def _options(number: int) -> tuple[tuple[int, int, float], ...]:
@@ -88,8 +104,8 @@ def _options(number: int) -> tuple[tuple[int, int, float], ...]:
 
 def _least_charged(
     molecule: Molecule, pairs: Int[np.ndarray, "m 2"], charge: int
-) -> tuple[Float[np.ndarray, " m"], Int[np.ndarray, " n"]]:
-    """The Lewis structure of least cost.
+) -> tuple[Float[np.ndarray, " m"], Int[np.ndarray, " n"], float]:
+    """The Lewis structure of least cost, and that cost.
 
     Unknowns: the extra order of each bond (0, 1 or 2), then one switch per atom and valence. Each atom has one valence
     switched on, which its bonds add up to, and the charges add up to the total.
@@ -125,4 +141,4 @@ def _least_charged(
         raise failure
     found = np.rint(answer.x).astype(np.int64)
     formal = np.bincount(atom, found[m:] * charges, minlength=n).astype(np.int64)
-    return 1.0 + found[:m], formal
+    return 1.0 + found[:m], formal, float(cost @ found[m:])

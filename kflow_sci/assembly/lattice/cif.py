@@ -14,8 +14,7 @@ import numpy as np
 
 from kflow_sci.assembly.elements import hill_formula
 from kflow_sci.assembly.lattice.cutting import refuse_special_positions
-from kflow_sci.assembly.lattice.packing import Packing, SpaceGroup
-from kflow_sci.errors import PackingError
+from kflow_sci.assembly.lattice.packing import Packing, triplets_of
 from kflow_sci.files import atomic_write
 
 _WIDTH = 12
@@ -65,10 +64,10 @@ def cif_text(packing: Packing) -> str:
         f"_exptl_crystal_density_diffrn {packing.density:.4f}",
         f"_symmetry_Int_Tables_number {group.number}",
         f"_symmetry_cell_setting {group.system}",
-        *([f"_symmetry_space_group_name_H-M '{_plain(group.name)}'"] if _is_tabulated(group) else []),
+        *([f"_symmetry_space_group_name_H-M '{_plain(group.name)}'"] if group.is_tabulated else []),
         "loop_",
         "_symmetry_equiv_pos_as_xyz",
-        *(f"  '{triplet}'" for triplet in _operations(group)),
+        *(f"  '{triplet}'" for triplet in triplets_of(group)),
         "loop_",
         "_atom_site_label",
         "_atom_site_type_symbol",
@@ -89,26 +88,6 @@ def _block_name(packing: Packing) -> str:
 def _plain(name: str) -> str:
     """The name without the suffix for origin or axes, which other programs do not read."""
     return name.split(":")[0]
-
-
-def _is_tabulated(group: SpaceGroup) -> bool:
-    try:
-        usual = SpaceGroup.named(group.name)
-    except PackingError:
-        return False
-    return set(_operations(usual)) == set(_operations(group))
-
-
-def _operations(group: SpaceGroup) -> list[str]:
-    import gemmi
-
-    triplets = []
-    for turn, step in zip(group.rotations, group.translations, strict=True):
-        operation = gemmi.Op()
-        operation.rot = (turn * gemmi.Op.DEN).tolist()
-        operation.tran = np.round(step * gemmi.Op.DEN).astype(int).tolist()
-        triplets.append(operation.triplet())
-    return triplets
 
 
 def _sites(packing: Packing) -> list[str]:

@@ -8,6 +8,7 @@ coordinates of the cell in ``SpaceGroup.cell_basis``, and six per independent mo
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,7 @@ class SpaceGroup:
         identity = (rotations == np.eye(3, dtype=int)).all(axis=(1, 2)) & (steps == 0).all(axis=1)
         order = np.concatenate([np.flatnonzero(identity), np.flatnonzero(~identity)])
         rotations, steps = np.asarray(rotations)[order], steps[order]
-        known: Any = gemmi.find_spacegroup_by_ops(gemmi.GroupOps(_triplets(rotations, steps)))
+        known: Any = gemmi.find_spacegroup_by_ops(gemmi.GroupOps(_gemmi(rotations, steps)))
         if known is not None:
             return cls(known.hm, known.number, _system(known), rotations, steps / gemmi.Op.DEN)
         kind: Any = spglib.get_spacegroup_type_from_symmetry(rotations, steps / gemmi.Op.DEN)
@@ -102,6 +103,12 @@ class SpaceGroup:
     def hands(self) -> bool:
         """Whether the group holds mirrors, glides or inversions, so that its crystals hold both hands."""
         return bool((np.linalg.det(self.rotations) < 0).any())
+
+    @cached_property
+    def is_tabulated(self) -> bool:
+        """Whether ``named`` gives these very operations under this name."""
+        usual = _named(self.name)
+        return set(triplets_of(usual)) == set(triplets_of(self))
 
     @cached_property
     def cartesian(self) -> Float[np.ndarray, "g 3 3"]:
@@ -296,7 +303,31 @@ def _system(group: gemmi.SpaceGroup) -> str:
     return str(group.crystal_system_str())
 
 
-def _triplets(rotations: np.ndarray, steps: np.ndarray) -> list[gemmi.Op]:
+def triplets_of(group: SpaceGroup) -> list[str]:
+    """The operations as ``-x,y+1/2,-z+1/2``, in their order."""
+    import gemmi
+
+    steps = np.round(group.translations * gemmi.Op.DEN).astype(int)
+    return [operation.triplet() for operation in _gemmi(group.rotations, steps)]
+
+
+def operations_of(triplets: Sequence[str]) -> SpaceGroup:
+    """The group of operations written as ``-x,y+1/2,-z+1/2``.
+
+    Raises:
+        PackingError: a triplet cannot be read, or the operations are those of no space group.
+    """
+    import gemmi
+
+    try:
+        operations = [gemmi.Op(triplet) for triplet in triplets]
+    except (RuntimeError, TypeError) as error:
+        raise PackingError(f"a symmetry operation cannot be read ({error}): correct it") from None
+    rotations = np.array([o.rot for o in operations], dtype=np.int64) // gemmi.Op.DEN
+    return SpaceGroup.from_operations(rotations, np.array([o.tran for o in operations]) / gemmi.Op.DEN)
+
+
+def _gemmi(rotations: np.ndarray, steps: np.ndarray) -> list[gemmi.Op]:
     import gemmi
 
     operations = []

@@ -14,6 +14,7 @@ COMMANDS = {
     "import-cluster17": "Turn the published csv files of COD-Cluster17 into one.",
     "split": "Say which crystals train and which are tested, by molecule.",
     "export": "Write a data set as extended xyz or in the published csv layout.",
+    "make-crystals": "Search crystals of many molecules and keep the best of each.",
 }
 
 

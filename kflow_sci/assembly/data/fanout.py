@@ -156,9 +156,12 @@ class Processes:
 
     def __init__(self, workers: int) -> None:
         # Fresh processes and no forks: threads of the caller (a progress bar, torch) do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        self._all = [ProcessPoolExecutor(1, context, initializer=_die_with_parent) for _ in range(workers)]
+        self._context = multiprocessing.get_context("spawn")
+        self._all = [self._process() for _ in range(workers)]
         self._idle = list(self._all)
+
+    def _process(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(1, self._context, initializer=_die_with_parent)
 
     def room(self) -> bool:
         return bool(self._idle)
@@ -166,7 +169,12 @@ class Processes:
     def submit(self, work: Work[Any], part: Part[Any]) -> Pending:
         process = self._idle.pop()
         with _interrupts_held_back():
-            pending = process.submit(make, work, part)
+            try:
+                pending = process.submit(make, work, part)
+            except BrokenProcessPool:  # killed between two parts: no harm done
+                process = self._process()
+                self._all.append(process)
+                pending = process.submit(make, work, part)
         pending.add_done_callback(lambda _: self._idle.append(process))
         return pending
 

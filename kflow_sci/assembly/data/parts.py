@@ -98,11 +98,12 @@ class _Noting(contextlib.AbstractContextManager[Iterator[Item]]):
         self.at = str(part.items[0])
 
     def __enter__(self) -> Iterator[Item]:
-        note = note_of(self.part)
-        for item in self.part.items:
-            self.at = str(item)
-            note.write_text(self.at, encoding="utf-8", errors="surrogateescape")
-            yield item
+        # A line per item, each in one step: whenever the process is killed, the last line is whole.
+        with open(note_of(self.part), "wb", buffering=0) as note:
+            for item in self.part.items:
+                self.at = str(item)
+                note.write(json.dumps(self.at).encode() + b"\n")
+                yield item
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         note_of(self.part).unlink(missing_ok=True)
@@ -111,15 +112,15 @@ class _Noting(contextlib.AbstractContextManager[Iterator[Item]]):
 
 
 def note_of(part: Part[Any]) -> Path:
-    """The file that holds the item a worker is at; it outlives the worker only if that was killed."""
+    """The file whose last line is the item a worker is at; it outlives the worker only if that was killed."""
     return part.path.with_suffix(".now")
 
 
 def killed(part: Part[Any]) -> WorkError:
     """The error for a part whose worker was killed."""
     try:
-        item = note_of(part).read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
+        item = json.loads(note_of(part).read_bytes().splitlines()[-1])
+    except (OSError, IndexError):
         item = f"one of {part.items[0]} to {part.items[-1]}"
     return WorkError(
         f"a worker process was killed at {item} (out of memory?): leave it out or use fewer workers, and run again; "

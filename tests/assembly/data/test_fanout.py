@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from kflow_sci.assembly.data import fanout
-from kflow_sci.assembly.data.fanout import fan_out
-from kflow_sci.assembly.data.parts import Part, clear_parts, cut, parts_folder
+from kflow_sci.assembly.data.fanout import Processes, fan_out
+from kflow_sci.assembly.data.parts import Part, clear_parts, cut, killed, note_of, parts_folder
 from kflow_sci.errors import OutputError, WorkError
 
 WORDS = [f"w{k:02d}" for k in range(11)]
@@ -39,6 +39,13 @@ def words_of(parts: Iterable[Part[str]]) -> tuple[list[str], set[int]]:
     """What the files hold, in the order of the parts, and the processes that wrote it."""
     lines = [line.split() for part in parts for line in part.path.read_text().splitlines()]
     return [word for word, _ in lines], {int(process) for _, process in lines}
+
+
+def is_running(process: int) -> bool:
+    try:
+        return bool(Path(f"/proc/{process}/cmdline").read_bytes())  # empty for one that nobody has buried
+    except OSError:
+        return False
 
 
 @pytest.fixture
@@ -110,6 +117,34 @@ def test_a_killed_worker_is_told_with_the_item_it_was_at(folder: Path) -> None:
     assert not folder.exists()
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a list of processes")
+def test_a_worker_killed_between_two_parts_is_replaced(folder: Path) -> None:
+    pool = Processes(1)
+    seen = set()
+    for part in cut(WORDS[:3], folder, [], size=1):
+        pending = pool.submit(write_words, part)
+        pool.result(pending, part)
+        while not pool.room():
+            time.sleep(0.01)
+        (process,) = words_of([part])[1]
+        os.kill(process, signal.SIGKILL)
+        while is_running(process):
+            time.sleep(0.01)
+        time.sleep(0.1)  # the pool hears of it
+        seen.add(process)
+    pool.close()
+    assert len(seen) == 3
+
+
+def test_a_part_killed_before_its_first_item_names_its_items(folder: Path) -> None:
+    (part,) = cut(WORDS, folder, [])
+    assert "killed at one of w00 to w10" in str(killed(part))
+    note_of(part).write_bytes(b"")
+    assert "killed at one of w00 to w10" in str(killed(part))
+    note_of(part).write_bytes(b'"w00"\n"w\\n01"\n')
+    assert "killed at w\n01 (out" in str(killed(part))
+
+
 def test_an_error_of_the_work_is_passed_on_and_names_the_item(folder: Path) -> None:
     for workers in (1, 2):
         with pytest.raises(RuntimeError, match="boom") as caught:
@@ -132,13 +167,6 @@ def test_odd_numbers_of_workers_and_odd_places_are_refused(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
         parts_folder(tmp_path / "file" / "out")
-
-
-def is_running(process: int) -> bool:
-    try:
-        return bool(Path(f"/proc/{process}/cmdline").read_bytes())  # empty for one that nobody has buried
-    except OSError:
-        return False
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a list of processes")

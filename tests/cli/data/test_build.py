@@ -147,10 +147,10 @@ def test_parts_of_other_settings_or_changed_files_are_not_used(
 def test_ctrl_c_ends_in_one_line_and_the_run_can_go_on(tmp_path: Path) -> None:
     cifs = tmp_path / "cifs"
     cifs.mkdir()
-    for k in range(160):
+    for k in range(96):
         (cifs / f"{k:03d}.cif").write_text(BENZENE)
     out = tmp_path / "x.kfc"
-    words = ["data", "build", str(cifs), str(out), "--workers", "2", "--copies", "20"]
+    words = ["data", "build", str(cifs), str(out), "--workers", "2", "--copies", "5"]
     run = subprocess.Popen(
         [sys.executable, "-m", "kflow_sci", *words],
         stdout=subprocess.PIPE,
@@ -168,8 +168,56 @@ def test_ctrl_c_ends_in_one_line_and_the_run_can_go_on(tmp_path: Path) -> None:
     assert run.returncode == 130
     assert errors.splitlines()[-1] == "kflow: interrupted" and "Traceback" not in errors
     assert not out.exists()
-    report = build_store(cifs, out, 20)
-    assert report.reused > 0 and report.clusters == 160
+    report = build_store(cifs, out, 5)
+    assert report.reused > 0 and report.clusters == 96
+
+
+def children(process: int) -> list[int]:
+    text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    found = [int(word) for word in text.split()]
+    return [child for child in found if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs a list of processes")
+def test_a_worker_killed_by_the_system_is_told_with_the_crystal_it_was_reading(tmp_path: Path) -> None:
+    cifs = tmp_path / "cifs"
+    cifs.mkdir()
+    for k in range(96):
+        (cifs / f"{k:03d}.cif").write_text(BENZENE)
+    out = tmp_path / "x.kfc"
+    words = ["data", "build", str(cifs), str(out), "--workers", "2", "--copies", "5"]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "kflow_sci", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    parts = tmp_path / ".x.kfc.parts"
+    while run.poll() is None and not list(parts.glob("[!.]*.part")):
+        time.sleep(0.002)
+    os.kill(children(run.pid)[-1], signal.SIGKILL)  # as a system does that runs out of memory
+    shown, errors = run.communicate(timeout=60)
+    assert run.returncode == 2, shown + errors
+    assert len(errors.splitlines()) == 1
+    assert "a worker process was killed at" in errors and ".cif" in errors and "out of memory" in errors
+    assert not out.exists()
+    assert build_store(cifs, out, 5).reused > 0
+
+
+def test_a_damaged_part_is_thrown_away_and_the_next_run_makes_it_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_store(folder, tmp_path / "whole" / "x.kfc", 7)
+    monkeypatch.setattr(building, "PART", 2)
+    out = tmp_path / "x.kfc"
+    for damage in (lambda text: text[: len(text) // 2], lambda text: text[:80] + b"????" + text[84:]):
+        with pytest.raises(KeyboardInterrupt):
+            build_store(folder, out, 7, progress=stop_after(4, interrupt))
+        part = min((tmp_path / ".x.kfc.parts").glob("*.part"))
+        part.write_bytes(damage(part.read_bytes()))
+        with pytest.raises(ClusterError, match="was damaged and is removed: run again"):
+            build_store(folder, out, 7)
+        assert not part.exists() and not out.exists()
+        build_store(folder, out, 7)
+        assert out.read_bytes() == (tmp_path / "whole" / "x.kfc").read_bytes()
+        out.unlink()
 
 
 def test_a_fault_of_the_program_is_not_taken_for_a_bad_crystal(

@@ -21,6 +21,8 @@ from kflow_sci.flow.path import Path
 Field = Callable[[Tensor, Tensor], Tensor]
 # (x, s, predicted endpoint) -> the endpoint to head for; see ``flow.steer``.
 Steer = Callable[[Tensor, Tensor, Tensor], Tensor]
+# (x, s) -> the state to go on from, after each step.
+Settle = Callable[[Tensor, Tensor], Tensor]
 
 
 class Tableau(NamedTuple):
@@ -163,6 +165,7 @@ def solve(
     method: str = "shell",
     prediction: str | None = None,
     steer: Sequence[Steer] = (),
+    settle: Sequence[Settle] = (),
     backward: bool = False,
     keep: bool = False,
 ) -> Solution:
@@ -180,7 +183,10 @@ def solve(
         steps: Steps per shell, one number or one per shell; see ``ShellSchedule.grid`` and ``spend``.
         method: One of ``METHODS``.
         prediction: What the field answers; None for ``endpoint`` with a shell update and ``velocity`` else.
-        steer: What is done to the predicted endpoint before it is used; see ``flow.steer``.
+        steer: What is done to the predicted endpoint before it is used; see ``flow.steer``. It acts through the
+            open shells only.
+        settle: What is done to the state after each step, in all shells: a constraint the state must meet, a move
+            that lowers an energy.
         backward: Walk from s = 1 to s = 0 instead: the noise that a sample comes from. For velocities, not steered.
         keep: Return the state at every grid time.
 
@@ -221,6 +227,10 @@ def solve(
             low, high = min(now, then), max(now, then)
             latest = left_of(high, low, x.dtype) if high in edges else high
             x = runge_kutta(evaluate, x, now, then, latest, method)
+        if settle:
+            s = torch.full((len(x),), then, dtype=x.dtype, device=x.device)
+            for change in settle:
+                x = change(x, s)
         if keep:
             states.append(x)
     return Solution(x, evaluate.calls, times, states)

@@ -101,7 +101,7 @@ def overlaps(
     acceptor: np.ndarray,
     limits: tuple[float, float, float],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
-    """Pairs closer than m of their limit: (atom, atom, copy, copy), depth, unit vector; does any pair clash?"""
+    """Pairs closer than m of their limit: (atom, atom, copy, copy), depth, unit vector; and whether any clashes."""
     copies = len(centroid)
     share, bonding, margin = limits
     reach, largest = np.zeros(copies), radius.max()
@@ -138,7 +138,11 @@ def overlaps(
                         continue
                     if count == room:
                         room *= 2
-                        more, deeper, ways = np.empty((room, 4), np.int64), np.empty(room), np.empty((room, 3))
+                        more, deeper, ways = (
+                            np.empty((room, 4), np.int64),
+                            np.empty(room),
+                            np.empty((room, 3)),
+                        )
                         more[:count], deeper[:count], ways[:count] = atoms, depth, direction
                         atoms, depth, direction = more, deeper, ways
                     atoms[count, 0], atoms[count, 1], atoms[count, 2], atoms[count, 3] = a, b, i, j

@@ -23,15 +23,15 @@ from kflow_sci.flow.objective import PREDICTIONS, shell_weights
 from kflow_sci.flow.path import Path
 from kflow_sci.flow.rigid import Pose, dexp_inverse, from_chart, sample_rigid, to_chart
 from kflow_sci.flow.schedule import ShellSchedule
-from kflow_sci.flow.solve import Solution, Steer, solve
+from kflow_sci.flow.solve import Settle, Solution, solve
 from kflow_sci.nets.rigid import RigidNet, RigidState
 from kflow_sci.transforms.base import NodeTransform
 from kflow_sci.transforms.graph import GraphSpectralTransform
 from kflow_sci.transforms.node_pca import NodePCATransform
 
 TRANSFORMS = ("graph", "pca")
-Head = Callable[[Pose, Tensor], Pose]
-"""``(predicted endpoint, s of each sample) -> the endpoint to use``"""
+SettlePose = Callable[[Pose, Tensor], Pose]
+"""``(state after a step, s of each sample) -> the state to go on from``"""
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ class ClusterModel(nn.Module):
         start: Pose,
         steps: tuple[int, ...] | None = None,
         *,
-        heads: Sequence[Head] = (),
+        settle: Sequence[SettlePose] = (),
         keep: bool = False,
     ) -> tuple[Pose, Solution]:
         """Walk from a start to a cluster.
@@ -233,7 +233,7 @@ class ClusterModel(nn.Module):
             batch: Molecules, kinds, parities and lengths; its pose is ignored.
             start: Where the copies stand at s = 0; the base of the chart and of the graph.
             steps: Steps per shell; the default of the model if None.
-            heads: What is done to every predicted endpoint pose before it is used.
+            settle: What is done to the poses after each step, in all shells.
             keep: Keep the chart coordinates at every step in the solution.
         """
         path = Path(self.transform(start.centroid, batch.mask), self.schedule)
@@ -249,8 +249,8 @@ class ClusterModel(nn.Module):
                 return to_chart(Pose(pose.centroid + move, rotation), base)
             return torch.cat([move, dexp_inverse(x[..., 3:], turn)], dim=-1)
 
-        def on_chart(head: Head) -> Steer:
-            return lambda x, s, end: to_chart(head(from_chart(end, base), s), base)
+        def settled(change: SettlePose) -> Settle:
+            return lambda x, s: to_chart(change(from_chart(x, base), s), base)
 
         solution = solve(
             field,
@@ -258,7 +258,7 @@ class ClusterModel(nn.Module):
             path,
             steps or self.config.steps,
             method="shell" if endpoint else "euler",
-            steer=[on_chart(head) for head in heads],
+            settle=[settled(one) for one in settle],
             keep=keep,
         )
         pose = from_chart(solution.x, base)

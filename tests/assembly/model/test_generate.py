@@ -11,8 +11,8 @@ import torch
 from kflow_sci.assembly.contacts import clashing_pairs
 from kflow_sci.assembly.model.cluster_model import ClusterModel, ModelConfig
 from kflow_sci.assembly.model.generate import (
-    ContactHead,
     Request,
+    StepApart,
     assemble,
     choose_hands,
     clusters_at,
@@ -138,16 +138,33 @@ def test_the_volume_that_was_asked_for_is_kept() -> None:
             assert squared == pytest.approx(0.6 * radius**2, rel=1e-4)
 
 
-def test_contact_head_acts_late_and_lessens_overlaps_of_rigid_copies() -> None:
+def test_contact_steps_act_late_and_lessen_overlaps_of_rigid_copies() -> None:
     places = torch.tensor([[[0.0, 0, 0], [1.5, 0, 0], [0, 30.0, 0]]], dtype=torch.float64)
-    close = Pose(places, torch.eye(3, dtype=torch.float64).expand(1, 3, 3, 3))
-    head = ContactHead(WATER, np.array([[1, 1, 1]]))
-    assert head(close, torch.tensor([0.3])) is close
-    moved = head(close, torch.tensor([0.9]))
-    before, after = (clashing_pairs(clusters_at(p, WATER, np.array([[1, 1, 1]])))[0] for p in (close, moved))
+    close, hands = Pose(places, torch.eye(3, dtype=torch.float64).expand(1, 3, 3, 3)), np.array([[1, -1, 1]])
+    settle = StepApart.of(clusters_at(close, WATER, hands))
+    assert settle(close, torch.tensor([0.5])) is close
+    moved = settle(close, torch.tensor([0.9]))
+    before, after = (clashing_pairs(clusters_at(p, WATER, hands))[0] for p in (close, moved))
     assert after < before
     shift = (moved.centroid - close.centroid)[0].norm(dim=-1)
     assert shift[:2].min() > 0.1 and shift[2] < 0.1 * shift[0]
+    unit = moved.rotation[0] @ moved.rotation[0].transpose(-1, -2)
+    assert torch.allclose(unit, torch.eye(3, dtype=torch.float64).expand(3, 3, 3), atol=1e-12)
+
+
+def test_samples_do_not_depend_on_how_they_are_shared_out() -> None:
+    many = propose(small_model(), CHIRAL, Request(copies=20, samples=23))
+    one = propose(small_model(), CHIRAL, Request(copies=20, samples=1))[0]
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = propose(small_model(), CHIRAL, Request(copies=20, samples=23))
+    finally:
+        torch.set_num_threads(threads)
+    assert [c.info["sample"] for c in many] == list(range(23))
+    for a, b in [(many[0], one), *zip(many, alone, strict=True)]:
+        assert np.abs(a.centroid - b.centroid).max() < 1e-3
+        assert np.array_equal(a.parity, b.parity)
 
 
 def test_a_charged_molecule_is_refused_with_the_mend() -> None:

@@ -90,7 +90,7 @@ class Bridge(RigidRival):
             step = step * batch.mask[..., None]
             rotation = roma.rotvec_to_rotmat(step[..., 3:].contiguous()) @ pose.rotation
             pose = Pose(pose.centroid + step[..., :3], rotation)
-        return pose
+        return self.finish(batch, start, pose)
 
     def _scales(self, batch: ClusterBatch) -> Float[Tensor, "batch 1 6"]:
         noise = self.settings.noise * batch.length[:, None].expand(-1, 3)

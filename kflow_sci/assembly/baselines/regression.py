@@ -56,7 +56,7 @@ class Regression(RigidRival):
         return {"loss": value, "set": value.detach()}
 
     def walk(self, batch: ClusterBatch, start: Pose, generator: torch.Generator) -> Pose:
-        return self._move(batch, start)
+        return self.finish(batch, start, self._move(batch, start))
 
     def _move(self, batch: ClusterBatch, start: Pose) -> Pose:
         move, turn = self.answer(start, batch, self.net.encode(batch.table), torch.zeros_like(batch.length))

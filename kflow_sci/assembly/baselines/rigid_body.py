@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kflow_sci.assembly.baselines.learned import Rival, start_of
 from kflow_sci.assembly.model.batch import ClusterBatch
+from kflow_sci.assembly.model.cluster_model import at_volume_of
 from kflow_sci.assembly.model.start import random_rotations
 from kflow_sci.flow.coupling import couple
 from kflow_sci.flow.rigid import Pose
@@ -34,6 +35,9 @@ class RigidSettings(Settings):
     neighbours: int = setting("molecules each molecule hears", low=1)
     contacts: int = setting("neighbours whose surfaces are looked at", low=1)
     rotation_weight: float = setting("weight of rotation errors against translation errors", low=0.0)
+    keep_volume: bool = setting(
+        "scale the centroids of the answer to the volume of the start, as K-Flow does"
+    )
 
 
 class RigidRival(Rival):
@@ -50,6 +54,12 @@ class RigidRival(Rival):
     def pair(self, batch: ClusterBatch, generator: torch.Generator) -> tuple[Pose, Pose]:
         """See ``turned_pair``."""
         return turned_pair(batch, generator)
+
+    def finish(self, batch: ClusterBatch, start: Pose, end: Pose) -> Pose:
+        """The end of a walk, at the volume of its start if the settings say so."""
+        if not self.settings.keep_volume:
+            return end
+        return Pose(at_volume_of(end.centroid, start.centroid, batch.mask), end.rotation)
 
     def answer(
         self,

@@ -262,10 +262,10 @@ class ClusterModel(nn.Module):
             keep=keep,
         )
         pose = from_chart(solution.x, base)
-        return Pose(_at_volume_of(pose.centroid, start.centroid, batch.mask), pose.rotation), solution
+        return Pose(at_volume_of(pose.centroid, start.centroid, batch.mask), pose.rotation), solution
 
 
-def _at_volume_of(
+def at_volume_of(
     centroid: Float[Tensor, "batch copies 3"],
     other: Float[Tensor, "batch copies 3"],
     mask: Bool[Tensor, "batch copies"],

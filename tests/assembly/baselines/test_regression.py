@@ -97,6 +97,21 @@ def test_the_regression_calls_its_net_once() -> None:
     assert len(seen) == model.calls == 1
 
 
+@pytest.mark.parametrize("method", ["regression", "bridge"])
+def test_the_volume_of_the_start_is_kept_if_asked_for(method: str) -> None:
+    batch = tiny_batch()
+
+    def gyration(pose: Pose) -> list[float]:
+        return [float(c[m].var(0).sum()) for c, m in zip(pose.centroid, batch.mask, strict=True)]
+
+    with torch.no_grad():
+        free, kept = (
+            rival(method, keep_volume=k).walk(batch, batch.start, generator()) for k in (False, True)
+        )
+    assert gyration(kept) == pytest.approx(gyration(batch.start))
+    assert gyration(free) != pytest.approx(gyration(batch.start), rel=1e-3)
+
+
 def test_balanced_transport_of_two_points_by_hand() -> None:
     # Plan [[a, ½−a], [½−a, a]] with a/(½−a) = exp(c/ε) by symmetry.
     cost = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]], dtype=torch.float64)

@@ -32,6 +32,7 @@ _RIGID = {
     "neighbours": 8,
     "contacts": 4,
     "rotation_weight": 0.2,
+    "keep_volume": False,
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "regression": {**_RIGID, "matching": "exact", "epsilon": 0.05},

@@ -72,8 +72,8 @@ def cores() -> int:
 class Advance(Protocol):
     """Tells a progress bar how far the work is."""
 
-    def __call__(self, done: int, total: int | None = None) -> None:
-        """Take the number done, and the number to do where it was not known before."""
+    def __call__(self, done: int, total: int | None = None, note: str | None = None) -> None:
+        """Take the number done, the number to do where it was not known before, and a word to show beside the title."""
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def progress_bar(title: str, total: int | None = None) -> Iterator[Advance]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=total)
 
-        def advance(done: int, total: int | None = None) -> None:
-            bar.update(task, completed=done, total=total)
+        def advance(done: int, total: int | None = None, note: str | None = None) -> None:
+            bar.update(task, completed=done, total=total, description=f"{title}, {note}" if note else title)
 
         yield advance

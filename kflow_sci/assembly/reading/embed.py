@@ -19,6 +19,8 @@ from kflow_sci.assembly.molecule import Molecule, check_composition
 from kflow_sci.assembly.reading.perceive import has_handed_centre, molecule_from_rdkit
 from kflow_sci.errors import MoleculeError
 
+KJ_PER_KCAL = 4.184
+SAME_SHAPE = 0.15  # Å
 _ATTEMPTS = 100  # per conformer; a structure that cannot exist is given up after seconds
 _RELAXATION = 2000  # iterations of the force field, enough for 200 atoms to converge
 _TETRAHEDRAL = (Chem.ChiralType.CHI_TETRAHEDRAL_CW, Chem.ChiralType.CHI_TETRAHEDRAL_CCW)
@@ -45,6 +47,58 @@ def from_smiles(smiles: str, seed: int = 0, conformers: int = 10) -> Molecule:
         Embedding: ETKDGv3, Wang et al., J. Chem. Inf. Model. 60 (2020) 2044. MMFF94: Halgren, J. Comput. Chem. 17
         (1996) 490. UFF: Rappé et al., J. Am. Chem. Soc. 114 (1992) 10024.
     """
+    mol, ids, energy, handed = _conformers_of(smiles, seed, conformers)
+    return _molecule(mol, ids[int(np.argmin(energy))], smiles.strip(), handed)
+
+
+def distinct_conformers(
+    smiles: str, seed: int = 0, count: int = 5, tried: int = 50, window: float = 25.0
+) -> list[tuple[Molecule, float]]:
+    """Conformers of a SMILES that differ in shape, lowest energy first.
+
+    Args:
+        smiles: As in ``from_smiles``.
+        seed: >= 0.
+        count: How many are wanted, >= 1; there may be fewer.
+        tried: How many are embedded.
+        window: Conformers this far above the lowest are left out, kJ/mol.
+
+    Returns:
+        Each with its energy above the lowest, kJ/mol per molecule, in the force field that ``from_smiles`` names. Two
+        of one shape, or mirror images, have equal distances between atoms of like elements, within 0.15 Å, in order.
+
+    Raises:
+        MoleculeError: see ``from_smiles``.
+    """
+    mol, ids, energy, handed = _conformers_of(smiles, seed, max(tried, count))
+    if not np.isfinite(energy.min()):
+        energy = np.zeros(len(ids))
+    kept: list[tuple[Molecule, float]] = []
+    shapes: list[np.ndarray] = []
+    for k in np.argsort(energy, kind="stable"):
+        above = float(energy[k] - energy.min()) * KJ_PER_KCAL
+        if len(kept) == count or not above <= window:
+            break
+        molecule = _molecule(mol, ids[int(k)], smiles.strip(), handed)
+        shape = _shape(molecule)
+        if all(np.abs(shape - other).max() > SAME_SHAPE for other in shapes):
+            kept.append((molecule, above))
+            shapes.append(shape)
+    return kept
+
+
+def _shape(molecule: Molecule) -> Float[np.ndarray, " p"]:
+    """Distances between atoms, in rising order for each pair of elements."""
+    i, j = np.triu_indices(len(molecule), 1)
+    low, high = np.sort(np.stack([molecule.numbers[i], molecule.numbers[j]]), axis=0)
+    distance = np.linalg.norm(molecule.positions[i] - molecule.positions[j], axis=1)
+    return distance[np.lexsort((distance, high, low))]
+
+
+def _conformers_of(
+    smiles: str, seed: int, conformers: int
+) -> tuple[Chem.Mol, list[int], Float[np.ndarray, " c"], bool]:
+    """Embedded and relaxed conformers: the molecule, their ids and energies (kcal/mol), and whether a hand is fixed."""
     if conformers < 1 or seed < 0:
         raise MoleculeError(
             f"seed {seed} and conformers {conformers}: give a seed >= 0 and at least 1 conformer"
@@ -68,10 +122,16 @@ def from_smiles(smiles: str, seed: int = 0, conformers: int = 10) -> Molecule:
                 f"no 3-D structure was found for {label}: check its rings and stereocentres, or give a file with"
                 " coordinates"
             )
-        best = ids[int(np.argmin(_relax(mol, len(ids))))]
-    single = Chem.Mol(mol, confId=best)
+        return mol, ids, _relax(mol, len(ids)), specified
+
+
+def _molecule(mol: Chem.Mol, conformer: int, smiles: str, specified: bool) -> Molecule:
+    single = Chem.Mol(mol, confId=conformer)
     molecule = molecule_from_rdkit(
-        single, label, smiles=smiles, handed=specified and has_handed_centre(single)
+        single,
+        f"SMILES '{_short(smiles)}'",
+        smiles=smiles,
+        handed=specified and has_handed_centre(single),
     )
     return replace(molecule, name=molecule.formula)
 

@@ -49,7 +49,10 @@ class Proposal(Protocol):
         ...
 
     def __call__(self, trial: int) -> Packing:
-        """The start of a trial, the same for the same number; its ``info`` is free."""
+        """The start of a trial, the same for the same number.
+
+        Its ``info`` may hold ``strain``, kJ/mol per molecule: what its conformers cost, which is added to the energy.
+        """
         ...
 
 
@@ -68,6 +71,7 @@ class RandomProposal:
         weights: One per group, > 0.
         z_prime: Independent molecules.
         seed: >= 0.
+        strain: Energy of each conformer above the lowest, kJ/mol; none if empty.
         densest: Smallest start volume as a multiple of ``Molecule.crystal_volume``.
         loosest: Largest.
         spread: Standard deviation of the logarithms of the axes.
@@ -78,6 +82,7 @@ class RandomProposal:
     weights: tuple[float, ...]
     z_prime: int = 1
     seed: int = 0
+    strain: tuple[float, ...] = ()
     densest: float = 1.15
     loosest: float = 1.7
     spread: float = 0.35
@@ -92,7 +97,8 @@ class RandomProposal:
         """All attributes, as plain values."""
         return [
             "random", self.seed, self.z_prime, self.densest, self.loosest, self.spread,
-            [group.name for group in self.groups], list(self.weights), checksum(self.conformers),
+            [group.name for group in self.groups], list(self.weights), list(self.strain),
+            checksum(self.conformers),
         ]  # fmt: skip
 
     def __call__(self, trial: int) -> Packing:
@@ -103,6 +109,7 @@ class RandomProposal:
         kind = rng.integers(len(self.conformers), size=self.z_prime)
         expected = self.conformers[0].crystal_volume * self.z_prime * len(group)
         cell = random_cell(group, rng.uniform(self.densest, self.loosest) * expected, self.spread, rng)
+        strain = {"strain": float(np.mean([self.strain[k] for k in kind]))} if self.strain else {}
         mixed = self.z_prime > 1 and not self.conformers[0].handed
         parity = rng.choice([1, -1], size=self.z_prime) if mixed else np.ones(self.z_prime, dtype=np.int64)
         if mixed:
@@ -115,7 +122,7 @@ class RandomProposal:
             place=rng.uniform(size=(self.z_prime, 3)),
             rotation=random_rotations(self.z_prime, rng),
             parity=parity,
-            info={"trial": trial},
+            info={"trial": trial, **strain},
         )
 
 

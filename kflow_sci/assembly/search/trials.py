@@ -35,8 +35,9 @@ def run_trials(trials: Iterable[int], proposal: Proposal, field: ForceField) -> 
         field: For the molecules of the proposal.
 
     Yields:
-        ``trial``, then either ``failure`` (why there is no crystal) or ``energy`` (kJ/mol per molecule), ``volume``
-        (Å^3 per molecule), ``converged`` and ``packing`` (see ``record_of``).
+        ``trial``, then either ``failure`` (why there is no crystal) or ``energy`` (kJ/mol per molecule, with the
+        ``strain`` of the conformers where there are several), ``volume`` (Å^3 per molecule), ``converged`` and
+        ``packing`` (see ``record_of``).
     """
     from kflow_sci.assembly.forcefield.relax import relax
 
@@ -48,9 +49,11 @@ def run_trials(trials: Iterable[int], proposal: Proposal, field: ForceField) -> 
         if failure:
             yield {"trial": trial, "failure": failure}
         else:
+            strain = result.packing.info.get("strain")
             yield {
                 "trial": trial,
-                "energy": result.energy,
+                "energy": result.energy + (strain or 0.0),
+                **({} if strain is None else {"strain": strain}),
                 "volume": result.volume,
                 "converged": result.converged,
                 "packing": record_of(result.packing),
@@ -101,7 +104,7 @@ def crystals_of(rows: Sequence[Row], molecules: tuple[Molecule, ...]) -> list[Pa
         packing_from_record(
             row["packing"],
             molecules,
-            {"trial": row["trial"], "energy": row["energy"], "volume": row["volume"]},
+            {key: row[key] for key in ("trial", "energy", "strain", "volume") if key in row},
         )
         for row in good
     ]

@@ -1,0 +1,251 @@
+"""``kflow crystal``: a molecule in, its crystals of lowest lattice energy out.
+
+The one idea: finished trials are kept beside the results until all are done, so a search that was stopped shows what it
+found and goes on when it is called again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from kflow_sci.assembly.lattice.packing import Packing
+    from kflow_sci.assembly.search.run import SearchResult
+    from kflow_sci.assembly.search.setup import Problem
+
+FILES = ("crystals.csv", "clusters.extxyz", "best.png", "settings.json")
+UNKNOWN = (
+    "What this does not know: temperature, disorder, flexible molecules (each conformer is rigid), molecules on "
+    "symmetry elements (found in a group of lower symmetry), and which polymorph grows."
+)
+
+
+class TimeType(click.ParamType):
+    """``90``, ``60s``, ``5min``, ``2h``: seconds."""
+
+    name = "TIME"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the time, or refuse with what was expected."""
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d*)?)\s*(s|sec|min|m|h)?", str(value).strip())
+        if match is None:
+            self.fail(f"'{value}' is not a time such as 60s, 5min or 2h.", param, ctx)
+        return float(match[1]) * {"m": 60.0, "min": 60.0, "h": 3600.0}.get(match[2] or "s", 1.0)
+
+
+@click.command(name="crystal")
+@click.argument("source", metavar="INPUT")
+@click.option("--groups", default="common", show_default=True, help="Space groups: common, or P21/c,P-1,…")
+@click.option("--trials", type=int, default=300, show_default=True, help="Starts.")
+@click.option("--time", "seconds", type=TimeType(), help="Start no more trials after this time: 60s, 5min.")
+@click.option("--keep", type=int, default=30, show_default=True, help="Crystals to keep.")
+@click.option(
+    "--proposals", default="random", show_default=True, help="Where trials start; random is the one there is."
+)
+@click.option(
+    "--conformers",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Conformers of a SMILES to try, lowest first.",
+)
+@click.option("--z-prime", type=int, default=1, show_default=True, help="Independent molecules, 1 or 2.")
+@click.option(
+    "--charges", default="auto", show_default=True, help="auto, none, or a model the force field has."
+)
+@click.option("--rerank", metavar="MODULE:NAME", help="Sort by an ASE calculator, such as tblite.ase:TBLite.")
+@click.option("--copies", type=int, help="Molecules per cluster in clusters.extxyz.  [default: 17]")
+@click.option(
+    "--workers", type=int, help="Processes; they do not change the answer.  [default: one per core]"
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same crystals.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("kflow-crystals"),
+    show_default=True,
+    help="Output folder.",
+)
+@click.option("--force", is_flag=True, help="Overwrite results that are there.")
+def command(
+    source: str,
+    groups: str,
+    trials: int,
+    seconds: float | None,
+    keep: int,
+    proposals: str,
+    conformers: int,
+    z_prime: int,
+    charges: str,
+    rerank: str | None,
+    copies: int | None,
+    workers: int | None,
+    seed: int,
+    out: Path,
+    force: bool,
+) -> None:
+    """Search for the crystals of a rigid molecule: random starts, relaxed in a force field, ranked by lattice energy.
+
+    INPUT is a SMILES or a file (xyz, extxyz, sdf, mol, mol2, pdb, cif). Ctrl-C ends the search and shows what it found;
+    called again, it goes on.
+
+    \b
+    Example:  kflow crystal "O=C1NC(=O)c2ccccc12" --trials 500 --out phthalimide
+    """
+    from kflow_sci.assembly import DEFAULT_COPIES
+    from kflow_sci.assembly.data.parts import clear_parts, parts_folder
+    from kflow_sci.assembly.search.run import check_options, search
+    from kflow_sci.assembly.search.setup import make_field, make_problem, make_proposal, read_conformers
+    from kflow_sci.cli.common import cores, out_dir, progress_bar, refuse_overwrite
+
+    check_options(trials, keep, seconds, 1 if workers is None else workers)
+    calculator = _calculator(rerank)
+    shapes, strain = read_conformers(source, conformers, seed)
+    problem = make_problem(shapes, strain, groups, z_prime, seed)
+    proposal = make_proposal(problem, proposals)
+    field = make_field(shapes, charges)
+    parts = out / ".trials.parts"
+    refuse_overwrite(out, FILES, force or parts.is_dir())
+    out_dir(out)
+    folder = parts_folder(out / "trials")
+    with progress_bar(shapes[0].formula, trials) as advance:
+        result = search(
+            proposal,
+            field,
+            trials=trials,
+            keep=keep,
+            seconds=seconds,
+            workers=cores() if workers is None else workers,
+            folder=folder,
+            progress=lambda done, total, lowest: advance(
+                done, total, None if lowest is None else f"best {lowest:.1f} kJ/mol"
+            ),
+        )
+    packings = result.packings
+    if calculator is not None:
+        from kflow_sci.assembly.search.rerank import rerank as sort_again
+
+        with progress_bar(str(rerank), len(packings)) as advance:
+            packings = sort_again(packings, calculator(), progress=advance)
+    settings = {
+        "input": source, "groups": [group.name for group in problem.groups], "trials": trials, "time": seconds,
+        "keep": keep, "proposals": proposals, "conformers": len(shapes), "z_prime": z_prime, "seed": seed,
+        "contacts": field.name, "charges": field.charge_name, "rerank": rerank,
+        "trials_done": result.trials, "failures": dict(result.failures), "stopped": result.stopped,
+        "seconds": round(result.seconds, 1),
+    }  # fmt: skip
+    _write(out, problem, packings, DEFAULT_COPIES if copies is None else copies, settings)
+    if not result.stopped:
+        clear_parts(folder)
+    _show(problem, result, packings, out)
+
+
+def _calculator(name: str | None) -> Callable[[], Any] | None:
+    if name is None:
+        return None
+    from kflow_sci.assembly.search.rerank import find_calculator
+
+    return find_calculator(name)
+
+
+def _write(
+    folder: Path, problem: Problem, packings: list[Packing], copies: int, settings: dict[str, object]
+) -> None:
+    import json
+    from dataclasses import replace
+
+    from kflow_sci import __version__
+    from kflow_sci.assembly.lattice.cif import write_cif
+    from kflow_sci.assembly.lattice.cutting import cluster_from_packing
+    from kflow_sci.assembly.writing import write_clusters
+    from kflow_sci.files import atomic_write, output_folder
+    from kflow_sci.report.plots import draw_clusters
+    from kflow_sci.report.tables import write_csv
+
+    molecule = problem.conformers[0]
+    named = [
+        replace(packing, info={**packing.info, "id": f"{molecule.formula}-{packing.info['rank']:03d}"})
+        for packing in packings
+    ]
+    clusters = [cluster_from_packing(packing, copies) for packing in named]
+    place = output_folder(folder / "crystals")
+    names = [f"{packing.info['rank']:03d}.cif" for packing in named]
+    for name, packing in zip(names, named, strict=True):
+        write_cif(place / name, packing)
+    for old in place.glob("*.cif"):  # of an earlier search that kept more
+        if re.fullmatch(r"\d{3,}\.cif", old.name) and old.name not in names:
+            old.unlink()
+    write_clusters(folder / "clusters.extxyz", clusters)
+    write_csv(
+        folder / "crystals.csv",
+        [{**_row(packing), "file": f"crystals/{name}"} for name, packing in zip(names, named, strict=True)],
+    )
+    draw_clusters(clusters, folder / "best.png")
+    with atomic_write(folder / "settings.json") as path:
+        record = {
+            "kflow_sci": __version__,
+            "formula": molecule.formula,
+            "smiles": molecule.smiles,
+            **settings,
+        }
+        path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _row(packing: Packing) -> dict[str, Any]:
+    info = packing.info
+    cell = zip(("a", "b", "c", "alpha", "beta", "gamma"), packing.parameters, strict=True)
+    return {
+        **{
+            key: info[key]
+            for key in ("rank", "energy", "above", "strain", "density", "space_group")
+            if key in info
+        },
+        **{key: round(value, 4) for key, value in cell},
+        **{key: info[key] for key in ("volume", "found", "trial", "rank_before") if key in info},
+    }
+
+
+def _show(problem: Problem, result: SearchResult, packings: list[Packing], folder: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from kflow_sci.report.tables import Column, show
+
+    columns = (
+        Column("rank", "rank"),
+        Column("above", "above lowest kJ/mol", 2),
+        Column("energy", "energy kJ/mol", 2),
+        Column("density", "g/cm³", 3),
+        Column("space_group", "group"),
+        Column("volume", "Å³/molecule", 1),
+        Column("found", "found"),
+    )
+    table = Table(
+        title=f"{len(packings)} crystals of {problem.conformers[0].formula} from {result.trials} trials, best first",
+        title_justify="left",
+    )
+    shown = [column for column in columns if column.key in packings[0].info]
+    for column in shown:
+        table.add_column(column.title, justify="right")
+    for packing in packings[:20]:
+        table.add_row(*(show(packing.info[column.key], column.decimals) for column in shown))
+    console = Console()
+    console.print(table)
+    if len(packings) > 20:
+        console.print(f"… and {len(packings) - 20} more in {folder / 'crystals.csv'}")
+    if result.failures:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in result.failures.most_common(3))
+        console.print(f"{result.failures.total()} trials gave no crystal ({reasons})")
+    if result.stopped:
+        console.print(f"Stopped ({result.stopped}): the same command goes on from here.")
+    console.print(
+        f"Look at {folder / 'best.png'}; crystals are in {folder / 'crystals'}, clusters in clusters.extxyz."
+    )
+    console.print(UNKNOWN)

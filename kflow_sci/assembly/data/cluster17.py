@@ -9,6 +9,7 @@ cluster.
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ def import_cluster17(
     as_published: bool = False,
     copies: int = DEFAULT_COPIES,
     workers: int = 1,
+    scheduler: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImportReport:
     """Turn the published csv files into a store with starts, and a table of what is left out beside it.
@@ -79,7 +81,9 @@ def import_cluster17(
             ``processed_10000/valid_idx.txt`` beside the raw folder.
         as_published: Keep only what the published code keeps.
         copies: Molecules per cluster.
-        workers: Processes.
+        workers: Processes on this machine.
+        scheduler: Address of a dask scheduler, whose workers then do the work; they must see ``raw`` and the folder of
+            ``out`` under the same paths.
         progress: Called with the number of entries done and the number of all.
 
     Raises:
@@ -87,11 +91,16 @@ def import_cluster17(
         WorkError: see ``fanout.fan_out``.
         OutputError: the output cannot be written.
     """
-    folder, out = raw_folder(raw), Path(out)
+    folder, out = (
+        Path(os.path.abspath(raw_folder(raw))),
+        Path(out),
+    )  # other machines know no working folder of ours
     if copies < 2:
         raise ClusterError(
             f"copies is {copies}, but a cluster has at least 2 molecules: choose another number"
         )
+    if workers < 1:
+        raise ClusterError(f"workers is {workers}, but at least 1 process is needed: choose another number")
     if ids is not None and subset != "all":
         raise ClusterError(f"both a list of ids and the subset {subset} are given: choose one of them")
     names, refused = _listed(_list_file(folder, ids, subset)) if ids or subset != "all" else _all(folder)
@@ -103,17 +112,13 @@ def import_cluster17(
     parts = parts_folder(out)
     settings = [VERSION, str(folder), copies, as_published]
     work = partial(import_part, str(folder), copies, as_published)
+    pieces = cut(names, parts, settings, size=PART, stamp=partial(_stamp, folder))
     made: list[Path] = []
     reused = 0
     flags: Counter[str] = Counter()
     verdicts: Counter[str] = Counter()
     done = len(refused)
-    for part in fan_out(
-        work,
-        cut(names, parts, settings, size=PART, stamp=partial(_stamp, folder)),
-        workers=workers,
-        needs=(folder,),
-    ):
+    for part in fan_out(work, pieces, workers=workers, scheduler=scheduler, needs=[folder]):
         info = open_store(part.path).info
         refused += [(name, reason, message) for name, reason, message in info["skipped"]]
         flags.update(info["flags"])

@@ -177,7 +177,8 @@ def pack(records: list[Record], kinds: dict[str, type]) -> bytes:
         if np.issubdtype(kind, np.signedinteger):
             # Small numbers of either sign then have empty high bytes.
             column = (column << 1) ^ (column >> (8 * column.itemsize - 1))
-        planes = column.astype(np.dtype(kind).newbyteorder("<")).view(np.uint8).reshape(len(column), -1).T
+        planes = column.astype(np.dtype(kind).newbyteorder("<")).view(np.uint8)
+        planes = planes.reshape(len(column), np.dtype(kind).itemsize).T
         out += [len(column).to_bytes(8, "little"), planes.tobytes()]
     return b"".join(out)
 

@@ -23,8 +23,19 @@ import click
 )
 @click.option("--as-published", is_flag=True, help="Keep only the clusters that the published code keeps.")
 @click.option("--workers", type=int, default=None, help="Processes.  [default: one per core]")
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Work on the machines of a dask scheduler, as tcp://host:8786; all must see both folders.",
+)
 def command(
-    raw: Path, out: Path, subset: str, ids: Path | None, as_published: bool, workers: int | None
+    raw: Path,
+    out: Path,
+    subset: str,
+    ids: Path | None,
+    as_published: bool,
+    workers: int | None,
+    scheduler: str | None,
 ) -> None:
     """Read the csv files of COD-Cluster17 in RAW and write crystals and initial states to OUT (a .kfc file).
 
@@ -32,6 +43,10 @@ def command(
     (flat molecules, inertial axes that are not unique) is kept and flagged. What cannot be used is listed with a reason
     in skipped.csv beside OUT. A run that was killed continues when it is called again.
     """
+    if scheduler is not None and workers is not None:
+        raise click.UsageError(
+            "--workers are processes of this machine, --scheduler has its own: give one of them"
+        )
     from kflow_sci.assembly.data.cluster17 import import_cluster17
     from kflow_sci.cli.common import cores, progress_bar
 
@@ -43,6 +58,7 @@ def command(
             subset=subset,
             as_published=as_published,
             workers=cores() if workers is None else workers,
+            scheduler=scheduler,
             progress=advance,
         )
     size = out.stat().st_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import zipfile
 from collections.abc import Iterator
@@ -137,6 +138,83 @@ def test_a_store_serves_other_processes(tmp_path: Path, clusters: list[Cluster])
     assert copy.deepcopy(store)[0].info["id"] == store[0].info["id"]
     with get_context("fork").Pool(2) as pool:
         assert pool.map(read_one, [store] * 4) == ["urea"] * 4
+
+
+def started(clusters: list[Cluster]) -> list[Cluster]:
+    """The same copies elsewhere."""
+    return [
+        dataclasses.replace(
+            c,
+            centroid=c.centroid[::-1] + 1.0,
+            rotation=Rotation.random(len(c), random_state=len(c)).as_matrix(),
+            parity=-c.parity,
+        )
+        for c in clusters
+    ]
+
+
+def test_clusters_may_have_a_second_pose_to_start_from(tmp_path: Path, clusters: list[Cluster]) -> None:
+    everything = [*clusters, *(random_cluster(k, 5) for k in range(80))]  # two blocks
+    starts = started(everything)
+    assert write_store(tmp_path / "x.kfc", iter(everything), starts=iter(starts)) == len(everything)
+    store = open_store(tmp_path / "x.kfc")
+    assert store.has_starts
+    for k in (0, 5, len(everything) - 1):
+        same(everything[k], store[k])
+        same(starts[k], store.start(k))
+    assert [c.info["id"] for c in store.starts()] == store.ids
+    again = open_store(tmp_path / "x.kfc")
+    write_store(tmp_path / "y.kfc", again, starts=again.starts())
+    assert (tmp_path / "x.kfc").read_bytes() == (tmp_path / "y.kfc").read_bytes()
+    with pytest.raises(IndexError):
+        store.start(len(store))
+
+
+def test_a_file_without_starts_is_as_it_was_and_says_so(tmp_path: Path, clusters: list[Cluster]) -> None:
+    write_store(tmp_path / "x.kfc", clusters)
+    with zipfile.ZipFile(tmp_path / "x.kfc") as archive:
+        assert archive.namelist() == ["blocks/000000", "ids.json", "header.json"]
+        assert "starts" not in json.loads(archive.read("header.json"))
+    store = open_store(tmp_path / "x.kfc")
+    assert not store.has_starts
+    for ask in (lambda: store.start(0), store.starts):
+        with pytest.raises(ClusterError, match="holds no initial states"):
+            ask()
+
+
+def test_starts_are_merged_with_their_clusters_and_never_lost(
+    tmp_path: Path, clusters: list[Cluster]
+) -> None:
+    starts = started(clusters)
+    write_store(tmp_path / "whole.kfc", clusters, starts=starts)
+    for name, part in (("a", slice(0, 5)), ("b", slice(0, 0)), ("c", slice(5, None))):
+        write_store(tmp_path / f"{name}.kfc", clusters[part], starts=starts[part])
+    merge_stores(tmp_path / "merged.kfc", [tmp_path / f"{n}.kfc" for n in "abc"])
+    assert (tmp_path / "merged.kfc").read_bytes() == (tmp_path / "whole.kfc").read_bytes()
+    write_store(tmp_path / "bare.kfc", clusters[:2])
+    with pytest.raises(ClusterError, match="keep them apart"):
+        merge_stores(tmp_path / "mixed.kfc", [tmp_path / "a.kfc", tmp_path / "bare.kfc"])
+    assert not (tmp_path / "mixed.kfc").exists()
+
+
+def test_starts_must_be_those_of_the_clusters(tmp_path: Path, clusters: list[Cluster]) -> None:
+    starts = started(clusters)
+    far = dataclasses.replace(starts[0], centroid=starts[0].centroid + 1e6)
+    cases = [(starts[:-1], "as many"), ([*starts, starts[0]], "as many"), (starts[::-1], "other copies"),
+             ([far, *starts[1:]], "beyond 60000")]  # fmt: skip
+    for given, says in cases:
+        with pytest.raises(ClusterError, match=says):
+            write_store(tmp_path / "x.kfc", clusters, starts=given)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_molecules_without_bonds_are_stored_alone(tmp_path: Path) -> None:
+    xenon = Cluster(
+        (Molecule(np.array([54]), np.zeros((1, 3))),), np.zeros(2, dtype=int), np.eye(3)[:2] * 4,
+        np.stack([np.eye(3)] * 2), np.ones(2, dtype=int), {"id": "xenon"},
+    )  # fmt: skip
+    write_store(tmp_path / "x.kfc", [xenon])
+    same(xenon, open_store(tmp_path / "x.kfc")[0])
 
 
 def damaged(path: Path) -> Iterator[tuple[str, bytes]]:

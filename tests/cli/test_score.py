@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from ase.io import read as ase_read
 from ase.io import write as ase_write
 
 from kflow_sci.assembly.baselines import random_ball, renumbered
@@ -37,6 +39,24 @@ def test_prints_tables_with_directions(files: tuple[Path, Path], capsys: pytest.
     output = capsys.readouterr().out
     for word in ("matched_pm", "overlay_n", "pm_center", "↓", "↑", "4 samples of 2 references"):
         assert word in output
+    assert output.index("solved") < output.index("matched_pm") < output.index("pm_center"), (
+        "what means something leads"
+    )
+    for word in ("floor: random ball", "truth: true, renumbered", "contact_distance", "chirality_kept"):
+        assert word in output
+
+
+def test_only_the_measures_asked_for_and_energies_by_name(
+    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--measures", "overlay_n,matched_pm", "--energy", "uff", "--json"]
+    assert main(["score", *map(str, files), *words]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert list(document["measures"]) == ["overlay_n", "matched_pm", "energy", "energy_gap"]
+    energy, gap = (abs(document["measures"][name]["mean"]["mean"]) for name in ("energy", "energy_gap"))
+    assert gap < 1e-5 * energy, "but for the digits of the file"
+    assert document["meta"]["data"]["energy"] == "uff"
+    assert document["floors"]["values"]["random ball"]["overlay_n"] < 15
 
 
 def test_json_is_all_that_is_printed_on_request(
@@ -55,7 +75,7 @@ def test_out_holds_json_and_rows_and_is_not_overwritten_unasked(
 ) -> None:
     out = tmp_path / "scores"
     assert main(["score", *map(str, files), "--out", str(out)]) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["scores.csv", "scores.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["crystals.csv", "scores.csv", "scores.json"]
     assert len((out / "scores.csv").read_text().splitlines()) == 5
     (out / "scores.csv").write_text("mine")
     assert main(["score", *map(str, files), "--out", str(out)]) == 2
@@ -99,6 +119,8 @@ def test_what_does_not_fit_gets_one_line_and_writes_nothing(
     assert "does not exist" in refused()
     pred.write_text(good)
     assert "out of range" in refused("--angle", "120")
+    assert "no measure overlap_n: did you mean overlay_n" in refused("--measures", "overlap_n")
+    assert "there is no energy gfn3" in refused("--energy", "gfn3")
     assert "Invalid value" in refused("--size", "x")
 
 
@@ -122,3 +144,38 @@ def test_an_unwritable_place_is_refused_before_the_work(
     (tmp_path / "file").write_text("mine")
     assert main(["score", *map(str, files), "--out", str(tmp_path / "file")]) == 2
     assert "it is a file" in capsys.readouterr().err
+
+
+def test_result_files_of_assembleflow_are_scored_with_and_without_a_reference(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    geometric = pytest.importorskip("torch_geometric.data", exc_type=ImportError)
+    references = ase_read(files[1], index=":")
+    parts = []
+    for which, atoms in enumerate(references):
+        for shift in (0.0, 0.3):
+            part = geometric.Data(
+                x=torch.from_numpy(atoms.numbers - 1).long(),
+                final_positions=torch.from_numpy(atoms.positions).float() - 1.0,
+                intra_batch=torch.from_numpy(atoms.arrays["molecule"]).long(),
+            )
+            part["pred_positions_tid_0"] = torch.zeros(len(atoms), 3)
+            part["pred_positions_tid_200"] = part.final_positions * (1 + shift)
+            part["repeat_idx_to_idx"] = torch.tensor([which])
+            parts.append(part)
+    folder = tmp_path / "output_data_size_32_repeat_2"
+    folder.mkdir()
+    torch.save(geometric.InMemoryDataset.collate(parts), folder / "batch_0.pt")
+    for words in ([str(folder), str(files[1])], [str(folder)]):
+        assert main(["score", *words, "--json"]) == 0
+        document = json.loads(capsys.readouterr().out)
+        assert (document["meta"]["references"], document["meta"]["samples"]) == (2, 4)
+        assert document["measures"]["overlay_n"]["best_of_samples"]["mean"] == 9
+        assert document["published"]["pm_atom"]["first"] < 1e-4, "the best of two repeats is the truth"
+        assert document["measures"]["broken_bonds"]["mean"]["mean"] == pytest.approx(0.5), (
+            "of 30 % longer bonds"
+        )
+    assert main(["score", str(files[0])]) == 2
+    assert "give the reference" in capsys.readouterr().err
+    assert main(["score", str(tmp_path), str(files[1])]) == 2
+    assert "holds no batch_0.pt" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""How well molecules are packed: clashes, density, neighbours, rigidity.
+"""How well molecules are packed: clashes, density, neighbours, contacts.
 
 The one idea: none of these numbers changes when the cluster is turned, mirrored, or its molecules are renumbered, and
 none needs the reference to be numbered in the same order. What counts as a clash is fixed in ``assembly.contacts``, the
@@ -14,12 +14,13 @@ from scipy.spatial.distance import cdist
 
 from kflow_sci.assembly.bonds import find_bonds
 from kflow_sci.assembly.contacts import ACCEPTORS, CLASH_FRACTION, contact_limits, polar_hydrogens
-from kflow_sci.assembly.elements import VAN_DER_WAALS_RADIUS, look_up
+from kflow_sci.assembly.elements import COVALENT_RADIUS, VAN_DER_WAALS_RADIUS, look_up
 from kflow_sci.assembly.scoring.frame import Frame
 from kflow_sci.errors import ScoreError
 
 CONTACT_GAP = 0.5
-SAME_CONFORMER = 1e-6  # Å; molecules of the reference whose distances differ by no more are one conformer
+CONTACT_REACH = 1.5  # sums of van der Waals radii; no contact beyond
+LAST = 96  # curium, the last element with a covalent radius
 REACH = 3.0  # Å; farther from an atom than this no space is counted as its own
 
 
@@ -38,9 +39,17 @@ def radii(numbers: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Van der Waals radius of each atom, Å: Bondi's, or covalent radius + 0.8 Å where he gives none.
 
     Raises:
-        ScoreError: an element with neither.
+        ScoreError: an element beyond curium, which has neither.
+
+    Source:
+        ``elements.VAN_DER_WAALS_RADIUS``; for metals that are not there Cordero et al., Dalton Trans. 2008, 2832.
     """
     radius = look_up(VAN_DER_WAALS_RADIUS, numbers)
+    rare = np.isnan(radius)
+    if rare.any():
+        from ase.data import covalent_radii
+
+        radius[rare & (numbers <= LAST)] = covalent_radii[numbers[rare & (numbers <= LAST)]] + 0.8
     unknown = numbers[np.isnan(radius)]
     if len(unknown):
         raise ScoreError(
@@ -55,7 +64,9 @@ def own_polar_hydrogens(
     """Hydrogens bonded to N, O, F or S of their own molecule: those that make hydrogen bonds."""
     # Molecules moved far apart keep no bonds but their own.
     spread = 1e3 + 2 * float(np.ptp(positions, axis=0).max(initial=0.0))
-    return polar_hydrogens(numbers, find_bonds(numbers, positions + np.outer(molecule, [spread, 0.0, 0.0])))
+    known = np.flatnonzero(~np.isnan(look_up(COVALENT_RADIUS, numbers)))
+    apart = positions + np.outer(molecule, [spread, 0.0, 0.0])
+    return polar_hydrogens(numbers, known[find_bonds(numbers[known], apart[known])].reshape(-1, 2))
 
 
 def clash_pairs(
@@ -163,24 +174,41 @@ def coordination(
     return len(np.unique(molecule[~own][(gap < CONTACT_GAP).any(axis=1)]))
 
 
-def distortion(pred: Frame, ref: Frame) -> float:
-    """Largest change of a distance inside a molecule against the conformer of the reference that it is nearest to.
+def contact_distance(pred: Frame, ref: Frame) -> float:
+    """How far the nearest contacts of all atoms are from those of the reference.
+
+    For every atom and every element the nearest atom of that element in another molecule is taken, its distance divided
+    by the sum of the two van der Waals radii and cut at 1.5, beyond which there is no contact. The values of a pair of
+    elements, of both sides, are a distribution; prediction and reference hold equally many.
 
     Returns:
-        Å; 0 for rigid copies, however numbered or mirrored; NaN if a coordinate is not finite.
+        The Wasserstein distances of these distributions, each times its number of values, summed and divided by the
+        number of contacts in the reference: by how many sums of radii a contact is off, with the most favourable
+        pairing. 0 for a renumbered, turned or mirrored truth; NaN if a coordinate is not finite, or without contacts.
+
+    Raises:
+        ScoreError: an element without a radius.
     """
-    conformers: dict[bytes, list[Float[np.ndarray, "a a"]]] = {}
-    for atoms in ref.members:
-        known = conformers.setdefault(ref.numbers[atoms].tobytes(), [])
-        shape = cdist(ref.positions[atoms], ref.positions[atoms])
-        if all(np.abs(shape - other).max() > SAME_CONFORMER for other in known):
-            known.append(shape)
-    worst = [
-        min(
-            float(np.abs(cdist(points, points) - shape).max())
-            for shape in conformers[pred.numbers[atoms].tobytes()]
-        )
-        for atoms in pred.members
-        for points in [pred.positions[atoms]]
-    ]
-    return float(np.max(worst))
+    if not np.isfinite(pred.positions).all():
+        return float("nan")
+    mine, theirs = _contacts(pred), _contacts(ref)
+    total = sum(float(np.abs(np.sort(mine[pair]) - np.sort(theirs[pair])).sum()) for pair in theirs)
+    count = sum(int(np.count_nonzero(values < CONTACT_REACH)) for values in theirs.values())
+    return total / count if count else float("nan")
+
+
+def _contacts(frame: Frame) -> dict[tuple[int, int], Float[np.ndarray, " k"]]:
+    """Scaled distance of each atom to the nearest of each element in another molecule, by pair of elements."""
+    radius = radii(frame.numbers)
+    distance = cdist(frame.positions, frame.positions)
+    distance[frame.molecule[:, None] == frame.molecule] = np.inf
+    elements = np.unique(frame.numbers)
+    of = [np.flatnonzero(frame.numbers == z) for z in elements]
+    found: dict[tuple[int, int], Float[np.ndarray, " k"]] = {}
+    for j, there in enumerate(of):
+        nearest = distance[:, there].min(axis=1) / (radius + radius[there[0]])
+        nearest = np.minimum(nearest, CONTACT_REACH)
+        for i, here in enumerate(of):
+            pair = (min(i, j), max(i, j))
+            found[pair] = np.concatenate([found[pair], nearest[here]]) if pair in found else nearest[here]
+    return found

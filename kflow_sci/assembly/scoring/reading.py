@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Int
 
 from kflow_sci.assembly.elements import SYMBOLS
+from kflow_sci.assembly.scoring.batches import files_of, identify, is_batches, read_batches
 from kflow_sci.assembly.scoring.frame import Frame, molecules_by_bonds, number_without_gaps
 from kflow_sci.errors import ScoreError
 
@@ -84,6 +85,46 @@ def _frame(atoms: Atoms, label: str) -> Frame:
         molecule = number_without_gaps(column.tolist())
     identity = str(atoms.info.get("id", "")).strip()
     return Frame(atoms.numbers.astype(np.int64), atoms.positions.astype(np.float64), molecule, identity)
+
+
+def read_groups(
+    pred: str | Path, ref: str | Path | None
+) -> tuple[list[tuple[Frame, list[Frame]]], dict[str, str]]:
+    """Read predictions and references, whatever they are kept in, and find what belongs together.
+
+    Args:
+        pred: An xyz or extended xyz file; or result files of AssembleFlow, see ``batches.read_batches``.
+        ref: An xyz or extended xyz file. None for result files that hold their own truths.
+
+    Returns:
+        For each reference its samples, as ``group`` gives them; and names and digests of the files.
+
+    Raises:
+        ScoreError: a file cannot be read, the two do not fit, or there is no reference.
+    """
+    pred = Path(pred)
+    if not is_batches(pred):
+        if ref is None:
+            raise ScoreError(
+                f"{pred.name} holds predictions alone: give the reference clusters as second file"
+            )
+        groups = group(read_frames(pred), read_frames(ref), (pred.name, Path(ref).name))
+        return groups, {"pred": pred.name, "pred_sha256": sha256(pred)} | _digest(ref)
+    batches = read_batches(pred)
+    files = files_of(pred)
+    digests = "".join(sha256(file) for file in files).encode()
+    single = sha256(files[0]) if pred.is_file() else hashlib.sha256(digests).hexdigest()
+    data = {"pred": pred.name, "pred_sha256": single}
+    if ref is None:
+        frames, truths = [sample for _, mine in batches for sample in mine], [truth for truth, _ in batches]
+        return group(frames, truths, (pred.name, pred.name)), data | {"ref": "the truths in PRED"}
+    truths = [replace(frame, id=frame.id or str(k)) for k, frame in enumerate(read_frames(ref))]
+    frames = identify(batches, truths, Path(ref).name)
+    return group(frames, truths, (pred.name, Path(ref).name)), data | _digest(ref)
+
+
+def _digest(ref: str | Path) -> dict[str, str]:
+    return {"ref": Path(ref).name, "ref_sha256": sha256(ref)}
 
 
 def sha256(path: str | Path) -> str:

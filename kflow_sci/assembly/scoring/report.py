@@ -1,4 +1,4 @@
-"""Scores of a whole set: rows, means with intervals, the published lines, and what failed.
+"""Scores a whole set: rows, means with intervals, the published lines, and what failed.
 
 The one idea: nothing is averaged away. Samples that failed and references without a sample are counted beside every
 mean, and where a measure has a worst value they get it.
@@ -6,9 +6,9 @@ mean, and where a measure has a worst value they get it.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,168 +16,166 @@ import numpy as np
 
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.scoring.frame import Frame
-from kflow_sci.assembly.scoring.measures import MEASURES, PUBLISHED, Measure, Reference, Settings, usable
+from kflow_sci.assembly.scoring.measures import ENERGY, MEASURES, PUBLISHED, Measure, Reference, Settings
 from kflow_sci.assembly.scoring.published import protocol
-from kflow_sci.assembly.scoring.reading import group, read_frames, sha256
-from kflow_sci.assembly.scoring.statistics import Interval, bootstrap
-from kflow_sci.errors import ScoreError
-from kflow_sci.files import atomic_write, output_folder
+from kflow_sci.assembly.scoring.reading import group, read_groups
+from kflow_sci.assembly.scoring.results import Report, Row, Summary
+from kflow_sci.assembly.scoring.statistics import bootstrap
+from kflow_sci.errors import KFlowError, ScoreError
 
-Row = dict[str, Any]
-FILES = ("scores.json", "scores.csv")
-
-
-@dataclass(frozen=True)
-class Summary:
-    """One measure over a set.
-
-    Attributes:
-        measure: What it is.
-        mean: Mean over references of the mean over samples.
-        best: Mean over references of the best sample.
-        failed: Samples without a value of this measure, in references that have samples.
-    """
-
-    measure: Measure
-    mean: Interval
-    best: Interval
-    failed: int
-
-
-@dataclass(frozen=True)
-class Report:
-    """Everything that is known about a scored set.
-
-    Attributes:
-        rows: One per sample: ``id``, ``sample`` (number within its reference), ``failed``, and every measure.
-        summary: The measures that mean something, in the order to be shown.
-        published: The published protocol: for each metric ``first`` and, for the PMs, ``second`` line, with intervals;
-            ``kept`` shares and ``compactness``. Samples that failed make the first line NaN, as published.
-        missing: References without a sample.
-        meta: Version, seed, settings, numbers of references and samples, digests of the data.
-    """
-
-    rows: list[Row]
-    summary: list[Summary]
-    published: dict[str, dict[str, Any]]
-    missing: list[str]
-    meta: dict[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; NaN becomes None, as JSON has none."""
-        measures = {
-            s.measure.name: {
-                "unit": s.measure.unit,
-                "better": s.measure.better,
-                "text": s.measure.text,
-                "mean": asdict(s.mean),
-                "best_of_samples": asdict(s.best),
-                "failed": s.failed,
-            }
-            for s in self.summary
-        }
-        document = {
-            "meta": self.meta,
-            "missing": self.missing,
-            "measures": measures,
-            "published": self.published,
-        }
-        return {key: _plain(value) for key, value in document.items()}
+Energy = Callable[[Frame], float]
+Progress = Callable[[int, int], None]
 
 
 def score_files(
     pred: str | Path,
-    ref: str | Path,
+    ref: str | Path | None,
+    measures: Collection[str] = (),
     *,
     seed: int = 0,
     settings: Settings | None = None,
-    progress: Callable[[int], None] | None = None,
+    energy: Energy | None = None,
+    progress: Progress | None = None,
 ) -> Report:
-    """Score the frames of one xyz file against those of another.
+    """Score the clusters of files against those of another file.
 
     Args:
-        pred: Predictions, ``.xyz`` or ``.extxyz``; several samples per reference share its ``id``.
-        ref: References.
+        pred: Predictions, see ``reading.read_groups``.
+        ref: References; None for result files that hold their own.
+        measures: As ``score_clusters``, like all that follows.
         seed: Of the bootstrap.
         settings: What the overlay compares.
-        progress: Called with the number of samples done.
+        energy: Energy of a cluster.
+        progress: Called with the number of samples done, and of all.
 
     Raises:
         ScoreError: a file cannot be read, or the two do not fit.
     """
-    names = (Path(pred).name, Path(ref).name)
-    groups = group(read_frames(pred), read_frames(ref), names)
-    data = {"pred": names[0], "pred_sha256": sha256(pred), "ref": names[1], "ref_sha256": sha256(ref)}
-    return score_groups(groups, seed=seed, settings=settings, data=data, progress=progress)
+    groups, data = read_groups(pred, ref)
+    return score_groups(
+        groups, measures, seed=seed, settings=settings, energy=energy, data=data, progress=progress
+    )
 
 
 def score_clusters(
-    samples: Sequence[Sequence[Cluster]],
-    truths: Sequence[Cluster],
+    predictions: Sequence[Sequence[Cluster | Frame | None]],
+    references: Sequence[Cluster | Frame],
+    measures: Collection[str] = (),
     *,
     seed: int = 0,
     settings: Settings | None = None,
+    energy: Energy | None = None,
     data: Mapping[str, Any] | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Score clusters in memory.
 
     Args:
-        samples: For each truth its samples.
-        truths: True clusters.
+        predictions: For each reference its samples. None stands for a sample that was asked for and not made: it counts
+            as failed in every measure. An empty list makes the reference a missing one.
+        references: True clusters.
+        measures: Those of ``measures.MEASURES`` that are wanted; all if empty. The published ones are always there.
         seed: Of the bootstrap.
         settings: What the overlay compares.
+        energy: Energy between the molecules of a cluster, kJ/mol per molecule, as
+            ``energy.calculators.energy_function`` gives it. Not computed if None.
         data: Digests and the like, for ``meta``.
-        progress: Called with the number of samples done.
+        progress: Called with the number of samples done, and of all.
+
+    Returns:
+        The report; ``rows`` by sample, ``crystals`` by reference, ``summary`` over all.
 
     Raises:
-        ScoreError: the numbers of clusters or their atoms do not fit.
+        ScoreError: the numbers of clusters or their atoms do not fit, or there is no sample at all.
     """
-    if len(samples) != len(truths):
-        raise ScoreError(f"{len(samples)} lists of samples for {len(truths)} truths: give one list for each")
-    groups = []
-    for k, (truth, mine) in enumerate(zip(truths, samples, strict=True)):
-        whole = Frame.of(truth)
+    if len(predictions) != len(references):
+        raise ScoreError(
+            f"{len(predictions)} lists of samples for {len(references)} references: give one list for each"
+        )
+    groups: list[tuple[Frame, Sequence[Frame | None]]] = []
+    for k, (reference, mine) in enumerate(zip(references, predictions, strict=True)):
+        whole = _as_frame(reference)
         whole = Frame(whole.numbers, whole.positions, whole.molecule, whole.id or str(k))
-        frames = [Frame(f.numbers, f.positions, f.molecule, whole.id) for f in map(Frame.of, mine)]
-        groups += group(frames, [whole], (f"sample list {k}", "its truth"))
-    return score_groups(groups, seed=seed, settings=settings, data=data, progress=progress)
+        made = [replace(_as_frame(sample), id=whole.id) for sample in mine if sample is not None]
+        ((checked, fitting),) = group(made, [whole], (f"sample list {k}", "its reference"))
+        rest = iter(fitting)
+        groups.append((checked, [None if sample is None else next(rest) for sample in mine]))
+    return score_groups(
+        groups,
+        measures,
+        seed=seed,
+        settings=settings,
+        energy=energy,
+        data=data,
+        progress=progress,
+    )
+
+
+def _as_frame(cluster: Cluster | Frame) -> Frame:
+    return cluster if isinstance(cluster, Frame) else Frame.of(cluster)
 
 
 def score_groups(
-    groups: Sequence[tuple[Frame, Sequence[Frame]]],
+    groups: Sequence[tuple[Frame, Sequence[Frame | None]]],
+    measures: Collection[str] = (),
     *,
     seed: int = 0,
     settings: Settings | None = None,
+    energy: Energy | None = None,
     data: Mapping[str, Any] | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Report:
-    """Score references with their samples, as ``reading.group`` gives them.
+    """Score references with their samples, as ``reading.group`` gives them; arguments as ``score_clusters``.
 
     Raises:
-        ScoreError: no sample at all.
+        ScoreError: no sample at all, a measure that does not exist, or settings out of range.
     """
     from kflow_sci import __version__
 
     settings = settings or Settings()
+    settings.check()
+    chosen = choose(measures) + (ENERGY if energy is not None else ())
+    total = sum(len(samples) for _, samples in groups)
     rows: list[Row] = []
     by_reference: list[list[Row]] = []
     for frame, samples in groups:
         reference = Reference(frame)
+        truth = _energy(energy, frame) if energy is not None and samples else ({}, "")
         mine: list[Row] = []
         for number, sample in enumerate(samples):
-            failed = "" if usable(sample) else "not finite or beyond 1e6 Å"
-            row: Row = {"id": frame.id, "sample": number, "failed": failed}
-            mine.append(row | reference.score(sample, settings))
+            row: Row = {"id": frame.id, "sample": number}
+            row |= reference.score(sample, settings, measures)
+            if energy is not None:
+                row |= _energies(energy, sample if not row["failed"] else None, truth, row["note"])
+            mine.append(row)
             if progress is not None:
-                progress(len(rows) + len(mine))
+                progress(len(rows) + len(mine), total)
         rows += mine
         by_reference.append(mine)
     if not rows:
         raise ScoreError("there is no sample to score: give at least one predicted frame")
+    reduced = {measure.name: [_reduce(measure, mine) for mine in by_reference] for measure in chosen}
     return Report(
         rows=rows,
-        summary=[_summarise(measure, by_reference, seed) for measure in MEASURES],
+        crystals=[
+            {
+                "id": frame.id,
+                "samples": len(mine),
+                "failed": sum(bool(row["failed"]) for row in mine),
+                **{name: reduced[name][k][0] for name in reduced},
+                **{f"best_{name}": reduced[name][k][1] for name in reduced},
+            }
+            for k, ((frame, _), mine) in enumerate(zip(groups, by_reference, strict=True))
+        ],
+        summary=[
+            Summary(
+                measure,
+                bootstrap(np.array([mean for mean, _, _ in reduced[measure.name]]), seed),
+                bootstrap(np.array([best for _, best, _ in reduced[measure.name]]), seed),
+                sum(failed for _, _, failed in reduced[measure.name]),
+            )
+            for measure in chosen
+        ],
         published=_published([mine for mine in by_reference if mine], seed),
         missing=[frame.id for frame, samples in groups if not samples],
         meta={
@@ -187,47 +185,56 @@ def score_groups(
             "references": len(groups),
             "samples": len(rows),
             "failed_samples": sum(bool(row["failed"]) for row in rows),
+            "noted_samples": sum(bool(row["note"]) for row in rows),
             "data": dict(data or {}),
         },
     )
 
 
-def write_report(report: Report, folder: str | Path) -> list[Path]:
-    """Write ``scores.json`` and ``scores.csv`` (one row per sample), each whole or not at all.
+def choose(names: Collection[str]) -> tuple[Measure, ...]:
+    """The measures of these names, in the order to be shown; all for none.
 
     Raises:
-        OutputError: the folder cannot be written.
+        ScoreError: a name that no measure has.
     """
-    import csv
-    import json
-
-    folder = output_folder(folder)
-    paths = [folder / name for name in FILES]
-    with atomic_write(paths[0]) as temporary:
-        temporary.write_text(json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    with atomic_write(paths[1]) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(report.rows[0]))
-        writer.writeheader()
-        writer.writerows({key: _cell(value) for key, value in row.items()} for row in report.rows)
-    return paths
+    known = [measure.name for measure in MEASURES]
+    for name in names:
+        if name not in known:
+            nearest = get_close_matches(name, known, 1)
+            mend = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"
+            raise ScoreError(f"there is no measure {name}: {mend}")
+    return tuple(measure for measure in MEASURES if not names or measure.name in names)
 
 
-def _summarise(measure: Measure, groups: Sequence[Sequence[Row]], seed: int) -> Summary:
-    means, bests, failed = [], [], 0
-    for rows in groups:
-        values = np.array([row[measure.name] for row in rows], dtype=np.float64)
-        bad = ~np.isfinite(values)
-        # A sample that does not match has no RMSD, and that is no failure.
-        failed += (
-            sum(bool(row["failed"]) for row in rows) if measure.name == "packed_rmsd" else int(bad.sum())
-        )
-        if measure.worst is not None:
-            values = np.where(bad, measure.worst, values) if len(values) else np.array([measure.worst])
-        else:
-            values = values[~bad]
-        means.append(float(values.mean()) if len(values) else float("nan"))
-        bests.append(float(values[measure.badness(values).argmin()]) if len(values) else float("nan"))
-    return Summary(measure, bootstrap(np.array(means), seed), bootstrap(np.array(bests), seed), failed)
+def _energy(energy: Energy, frame: Frame) -> tuple[dict[str, float], str]:
+    """The energy of a cluster, or why it has none."""
+    try:
+        return {"energy": energy(frame)}, ""
+    except KFlowError as error:
+        return {}, str(error)
+
+
+def _energies(energy: Energy, sample: Frame | None, truth: tuple[dict[str, float], str], note: str) -> Row:
+    nothing = {"energy": float("nan"), "energy_gap": float("nan")}
+    if sample is None:
+        return nothing
+    found, why = _energy(energy, sample)
+    gap = {"energy_gap": found["energy"] - truth[0]["energy"]} if found and truth[0] else {}
+    reasons = dict.fromkeys(filter(None, [note, why, "" if gap else truth[1]]))
+    return nothing | found | gap | {"note": "; ".join(reasons)}
+
+
+def _reduce(measure: Measure, rows: Sequence[Row]) -> tuple[float, float, int]:
+    """Mean and best over the samples of one reference, and how many of them failed."""
+    values = np.array([row[measure.name] for row in rows], dtype=np.float64)
+    bad = ~np.isfinite(values)
+    failed = np.array([bool(row["failed"]) for row in rows], dtype=bool) if measure.optional else bad
+    if measure.worst is not None:
+        values = np.where(failed, measure.worst, values) if len(values) else np.array([measure.worst])
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return float("nan"), float("nan"), int(failed.sum())
+    return float(values.mean()), float(values[measure.badness(values).argmin()]), int(failed.sum())
 
 
 def _published(groups: Sequence[Sequence[Row]], seed: int) -> dict[str, dict[str, Any]]:
@@ -256,21 +263,3 @@ def _published(groups: Sequence[Sequence[Row]], seed: int) -> dict[str, dict[str
         "clusters": len(groups),
     }
     return result
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _cell(value: Any) -> Any:
-    return (
-        f"{value:.10g}"
-        if isinstance(value, float) and math.isfinite(value)
-        else ("" if isinstance(value, float) else value)
-    )

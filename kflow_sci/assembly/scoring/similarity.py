@@ -12,7 +12,6 @@ This is a measure of our own in that manner, not a copy of the program: counts m
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -20,8 +19,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from kflow_sci.assembly.scoring.frame import Frame
+from kflow_sci.assembly.scoring.states import States
 from kflow_sci.assembly.superpose import best_rotation
-from kflow_sci.assembly.symmetry import point_group
 from kflow_sci.errors import ScoreError
 
 SIZE = 15
@@ -32,8 +31,6 @@ SOLVED_RMSD = 2.0
 _ROUNDS = 4  # superimpose and match at most so often
 _NEVER = 1e9  # the cost of a pair that does not match
 _CHUNK = 2_000_000  # pairs judged at once, a bound on memory
-_ALTERNATIVE = 0.3  # Å; an atom permutation this much worse than the best on the centre is tried as well
-_THIN = 0.3  # Å; a centre whose atoms all lie this near to a line cannot fix its turn about it
 
 
 @dataclass(frozen=True)
@@ -127,23 +124,9 @@ def check_tolerances(size: int, distance: float, angle: float) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    """One comparison. A state is a molecule of the prediction with one order of its atoms.
+    """One comparison."""
 
-    Atoms enter by sums alone: ``cross[i, s] = Σ_a b_a a_aᵀ`` over the atoms of shell molecule i and state s, each seen
-    from its centroid, gives the squared misfit under any rotation R as ``own + state_own − 2 Σ R ∘ cross``.
-    """
-
-    shell: Int[np.ndarray, " k"]  # molecules of the reference, centre first
-    kind: Int[np.ndarray, " k"]
-    atoms: Int[np.ndarray, " k"]
-    centroid: Float[np.ndarray, "k 3"]
-    own: Float[np.ndarray, " k"]  # Σ |a|²
-    owner: Int[np.ndarray, " s"]  # molecule of the prediction
-    state_kind: Int[np.ndarray, " s"]
-    state_own: Float[np.ndarray, " s"]
-    place: Float[np.ndarray, "s 3"]  # its centroid
-    cross: Float[np.ndarray, "k s 3 3"]
-    arms: Float[np.ndarray, "a 3"]  # atoms of the centre from its centroid
+    states: States
     distance: float
     cosine: float
     turn: float  # squared misfit allowed, as a share of ``own``
@@ -152,48 +135,8 @@ class _Search:
     def of(
         cls, pred: Frame, ref: Frame, size: int, distance: float, angle: float, hydrogens: bool
     ) -> _Search:
-        kinds: dict[bytes, int] = {}
-        used: list[Int[np.ndarray, " a"]] = []
-        orders: list[Int[np.ndarray, "g a"]] = []
-        ref_kind = []
-        for atoms in ref.members:
-            numbers = ref.numbers[atoms]
-            if numbers.tobytes() not in kinds:
-                kinds[numbers.tobytes()] = len(kinds)
-                heavy = np.flatnonzero(numbers > 1)
-                used.append(np.arange(len(numbers)) if hydrogens or len(heavy) < 3 else heavy)
-                orders.append(atom_orders(numbers, ref.positions[atoms], used[-1]))
-            ref_kind.append(kinds[numbers.tobytes()])
-        pred_kind = [kinds.get(pred.numbers[atoms].tobytes(), -1) for atoms in pred.members]
-        if -1 in pred_kind:
-            raise ScoreError(
-                f"molecule {pred_kind.index(-1)} of the prediction has elements or an atom order "
-                "that no molecule of the reference has: write its atoms in the order of the reference"
-            )
-        reach = np.linalg.norm(ref.centroids - ref.centroids[ref.centre], axis=1)
-        shell = np.argsort(reach, kind="stable")[:size]
-        mine = [ref.positions[ref.members[i][used[ref_kind[i]]]] for i in shell]
-        states = [(j, order) for j, k in enumerate(pred_kind) for order in orders[k]]
-        theirs = [pred.positions[pred.members[j][order]] for j, order in states]
-        centroid, place = np.stack([m.mean(axis=0) for m in mine]), np.stack([t.mean(axis=0) for t in theirs])
-        width = max(len(u) for u in used)
-        arms, state_arms = np.zeros((len(mine), width, 3)), np.zeros((len(theirs), width, 3))
-        for i, points in enumerate(mine):
-            arms[i, : len(points)] = points - centroid[i]
-        for i, points in enumerate(theirs):
-            state_arms[i, : len(points)] = points - place[i]
         return cls(
-            shell=shell,
-            kind=np.array(ref_kind)[shell],
-            atoms=np.array([len(m) for m in mine]),
-            centroid=centroid,
-            own=np.square(arms).sum(axis=(1, 2)),
-            owner=np.array([j for j, _ in states]),
-            state_kind=np.array([pred_kind[j] for j, _ in states]),
-            state_own=np.square(state_arms).sum(axis=(1, 2)),
-            place=place,
-            cross=np.tensordot(arms, state_arms, axes=(1, 1)).transpose(0, 2, 3, 1),
-            arms=arms[0],
+            states=States.of(pred, ref, size, hydrogens),
             distance=distance,
             cosine=float(np.cos(np.radians(angle))),
             turn=float((2 * np.sin(np.radians(angle) / 2)) ** 2),
@@ -201,12 +144,12 @@ class _Search:
 
     def run(self) -> Overlay:
         """Try every start, those first that could match most."""
-        size = len(self.shell)
+        size = len(self.states.shell)
         best = Overlay(0, size, np.nan, np.nan, ())
-        state, rotation = self.starts()
+        state, rotation = self.states.starts(self.distance)
         if not len(state):
             return best
-        step = max(1, _CHUNK // (size * len(self.owner)))
+        step = max(1, _CHUNK // (size * len(self.states.owner)))
         bound = np.concatenate(
             [
                 1 + self.near(rotation[i : i + step], state[i : i + step]).any(axis=2).sum(axis=1)
@@ -221,59 +164,25 @@ class _Search:
                 break
         return best
 
-    def starts(self) -> tuple[Int[np.ndarray, " t"], Float[np.ndarray, "t 3 3"]]:
-        """States that the centre can be laid over, and the rotation that does it."""
-        state = np.flatnonzero(self.state_kind == self.kind[0])
-        rotation, gain = best_rotation(self.cross[0, state])
-        misfit = np.maximum(self.own[0] + self.state_own[state] - 2 * gain, 0.0)
-        error = np.sqrt(misfit / self.atoms[0])
-        least = np.full(self.owner.max() + 1, np.inf)
-        np.minimum.at(least, self.owner[state], error)
-        keep = error <= least[self.owner[state]] + _ALTERNATIVE
-        spread = np.linalg.svd(self.arms, compute_uv=False) / np.sqrt(self.atoms[0])
-        if spread[1] >= _THIN or len(self.shell) < 2:
-            return state[keep], rotation[keep]
-        return self.thin_starts(state)
-
-    def thin_starts(
-        self, state: Int[np.ndarray, " t"]
-    ) -> tuple[Int[np.ndarray, " u"], Float[np.ndarray, "u 3 3"]]:
-        """Starts of a centre on a line: two near neighbours off that line fix its turn."""
-        axis = np.linalg.svd(self.arms)[2][0]
-        arm = self.centroid - self.centroid[0]
-        length = np.linalg.norm(arm, axis=1)
-        beside = np.flatnonzero(length**2 - (arm @ axis) ** 2 > 1.0)[:2]
-        states, rotations = [state[:0]], [np.zeros((0, 3, 3))]
-        for i in beside:
-            there = self.place - self.place[state][:, None]
-            fits = np.abs(np.linalg.norm(there, axis=2) - length[i]) <= self.distance * length[i]
-            c, s = np.nonzero(
-                fits & (self.state_kind == self.kind[i]) & (self.owner != self.owner[state][:, None])
-            )
-            pull = self.atoms[i] * there[c, s][:, :, None] * arm[i]
-            states.append(state[c])
-            rotations.append(best_rotation(self.cross[0, state[c]] + self.cross[i, s] + pull)[0])
-        return np.concatenate(states), np.concatenate(rotations)
-
     def near(
         self, rotation: Float[np.ndarray, "t 3 3"], centre: Int[np.ndarray, " t"]
     ) -> Bool[np.ndarray, "t k s"]:
         """Which states suit which neighbour, seen from the centre, by distance and direction of the centroids."""
-        arm = self.centroid[1:] - self.centroid[0]
+        arm = self.states.centroid[1:] - self.states.centroid[0]
         length = np.linalg.norm(arm, axis=1)[:, None]
-        there = self.place - self.place[centre][:, None]
+        there = self.states.place - self.states.place[centre][:, None]
         far = np.linalg.norm(there, axis=2)[:, None]
         fits = np.abs(far - length) <= self.distance * length
         fits &= arm @ rotation.transpose(0, 2, 1) @ there.transpose(0, 2, 1) >= self.cosine * length * far
         return (
             fits
-            & (self.kind[1:, None] == self.state_kind)
-            & (self.owner != self.owner[centre][:, None])[:, None]
+            & (self.states.kind[1:, None] == self.states.state_kind)
+            & (self.states.owner != self.states.owner[centre][:, None])[:, None]
         )
 
     def grow(self, state: int, rotation: Float[np.ndarray, "3 3"], best: Overlay) -> Overlay:
         """Match, superimpose the matched and match again, from one start; the better of the result and ``best``."""
-        majority = len(self.shell) // 2 + 1
+        majority = len(self.states.shell) // 2 + 1
         previous = 0
         for _ in range(_ROUNDS):
             mine, theirs = self.match(state, rotation)
@@ -283,7 +192,8 @@ class _Search:
             rotation, rmsd, deviation = self.superimpose(mine, theirs)
             if (len(mine), -rmsd) > (best.n_matched, -best.rmsd if best.n_matched else 0.0):
                 pairs = tuple(
-                    (int(self.shell[i]), int(self.owner[s])) for i, s in zip(mine, theirs, strict=True)
+                    (int(self.states.shell[i]), int(self.states.owner[s]))
+                    for i, s in zip(mine, theirs, strict=True)
                 )
                 best = replace(best, n_matched=len(mine), rmsd=rmsd, pairs=pairs)
             while len(mine) >= majority:
@@ -298,22 +208,29 @@ class _Search:
         self, state: int, rotation: Float[np.ndarray, "3 3"]
     ) -> tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"]]:
         """Neighbours that lie as in the reference: rows of the shell and their states, the centre first."""
-        misfit = self.own[:, None] + self.state_own - 2 * np.tensordot(self.cross, rotation, axes=2)
-        oriented = misfit <= self.turn * self.own[:, None] + 1e-9
+        misfit = (
+            self.states.own[:, None]
+            + self.states.state_own
+            - 2 * np.tensordot(self.states.cross, rotation, axes=2)
+        )
+        oriented = misfit <= self.turn * self.states.own[:, None] + 1e-9
         if not oriented[0, state]:
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
         fits = self.near(rotation[None], np.array([state]))[0] & oriented[1:]
-        shift = self.place[state] + (self.centroid - self.centroid[0]) @ rotation.T
-        error = misfit / self.atoms[:, None] + cdist(shift, self.place, "sqeuclidean")
-        error = np.where(np.concatenate([np.zeros((1, len(self.owner)), dtype=bool), fits]), error, _NEVER)
+        shift = self.states.place[state] + (self.states.centroid - self.states.centroid[0]) @ rotation.T
+        error = misfit / self.states.atoms[:, None] + cdist(shift, self.states.place, "sqeuclidean")
+        error = np.where(
+            np.concatenate([np.zeros((1, len(self.states.owner)), dtype=bool), fits]), error, _NEVER
+        )
         # The best state of every molecule, then the best molecule for every neighbour, as many as possible.
-        cost = np.full((len(self.shell), self.owner.max() + 1), _NEVER)
+        cost = np.full((len(self.states.shell), self.states.owner.max() + 1), _NEVER)
         for s in np.flatnonzero(fits.any(axis=0)):
-            cost[:, self.owner[s]] = np.minimum(cost[:, self.owner[s]], error[:, s])
+            cost[:, self.states.owner[s]] = np.minimum(cost[:, self.states.owner[s]], error[:, s])
         i, j = linear_sum_assignment(cost)
         i, j = i[cost[i, j] < _NEVER], j[cost[i, j] < _NEVER]
         chosen = [
-            int(np.where(self.owner == b, error[a], np.inf).argmin()) for a, b in zip(i, j, strict=True)
+            int(np.where(self.states.owner == b, error[a], np.inf).argmin())
+            for a, b in zip(i, j, strict=True)
         ]
         return self.consistent(np.concatenate([[0], i]), np.array([state, *chosen]))
 
@@ -321,8 +238,10 @@ class _Search:
         self, mine: Int[np.ndarray, " p"], theirs: Int[np.ndarray, " p"]
     ) -> tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"]]:
         """Drop neighbours, those in most conflicts first, until all distances between the matched hold."""
-        ours = cdist(self.centroid[mine], self.centroid[mine])
-        conflict = np.abs(cdist(self.place[theirs], self.place[theirs]) - ours) > self.distance * ours
+        ours = cdist(self.states.centroid[mine], self.states.centroid[mine])
+        conflict = (
+            np.abs(cdist(self.states.place[theirs], self.states.place[theirs]) - ours) > self.distance * ours
+        )
         conflict[0] = conflict[:, 0] = False  # the neighbours have been judged from the centre
         stay = np.ones(len(mine), dtype=bool)
         while conflict.any():
@@ -334,40 +253,16 @@ class _Search:
         self, mine: Int[np.ndarray, " p"], theirs: Int[np.ndarray, " p"]
     ) -> tuple[Float[np.ndarray, "3 3"], float, Float[np.ndarray, " p"]]:
         """Rotation, RMSD and the deviation of each molecule, Å, with all matched atoms superimposed."""
-        weight = self.atoms[mine][:, None].astype(np.float64)
-        source, target = self.centroid[mine], self.place[theirs]
+        weight = self.states.atoms[mine][:, None].astype(np.float64)
+        source, target = self.states.centroid[mine], self.states.place[theirs]
         source = source - (weight * source).sum(axis=0) / weight.sum()
         target = target - (weight * target).sum(axis=0) / weight.sum()
-        cross = self.cross[mine, theirs]
+        cross = self.states.cross[mine, theirs]
         rotation = best_rotation(cross.sum(axis=0) + (weight * target).T @ source)[0]
-        squares = self.own[mine] + self.state_own[theirs] - 2 * (cross * rotation).sum(axis=(1, 2))
+        squares = (
+            self.states.own[mine] + self.states.state_own[theirs] - 2 * (cross * rotation).sum(axis=(1, 2))
+        )
         squares = np.maximum(squares, 0.0) + weight[:, 0] * np.square(source @ rotation.T - target).sum(
             axis=1
         )
         return rotation, float(np.sqrt(squares.sum() / weight.sum())), np.sqrt(squares / weight[:, 0])
-
-
-def atom_orders(
-    numbers: Int[np.ndarray, " n"], positions: Float[np.ndarray, "n 3"], used: Int[np.ndarray, " a"]
-) -> Int[np.ndarray, "g a"]:
-    """Orders of the used atoms that the symmetry of the molecule makes equivalent, the given order first.
-
-    Improper operations count too: a mirrored copy of a molecule with such symmetry is the molecule, its atoms in
-    another order.
-    """
-    return _atom_orders(numbers.tobytes(), positions.tobytes(), used.tobytes())
-
-
-@lru_cache(maxsize=512)
-def _atom_orders(numbers_bytes: bytes, positions_bytes: bytes, used_bytes: bytes) -> Int[np.ndarray, "g a"]:
-    numbers = np.frombuffer(numbers_bytes, dtype=np.int64)
-    positions = np.frombuffer(positions_bytes).reshape(-1, 3)
-    used = np.frombuffer(used_bytes, dtype=np.int64)
-    centred = positions - positions.mean(axis=0)
-    group = point_group(numbers, centred)
-    orders = {tuple(used.tolist()): None}
-    for operation in np.concatenate([group.proper, group.improper]):
-        cost = cdist(centred @ operation.T, centred, "sqeuclidean") + 1e6 * (numbers[:, None] != numbers)
-        order = linear_sum_assignment(cost)[1]
-        orders[tuple(order[used].tolist())] = None
-    return np.array(list(orders))

@@ -14,8 +14,9 @@ from kflow_sci.assembly.baselines import lattice, packmol, random_ball, renumber
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.assembly.scoring.frame import Frame
+from kflow_sci.assembly.scoring.inside import Internal
 from kflow_sci.assembly.scoring.matching import matched_pm
-from kflow_sci.assembly.scoring.packing import distortion, gyration_volume
+from kflow_sci.assembly.scoring.packing import gyration_volume
 from kflow_sci.errors import ClusterError
 
 RIVALS = [random_ball, lattice, packmol]
@@ -136,7 +137,7 @@ def test_renumbered_truth_is_the_truth() -> None:
         assert not np.allclose(sample.centroid, truth.centroid, atol=1)
         assert matched_pm(sample.centroid, truth.centroid) < 1e-9
         assert np.sort(pdist(sample.positions)) == pytest.approx(np.sort(pdist(truth.positions)), abs=1e-9)
-        assert distortion(Frame.of(sample), Frame.of(truth)) < 1e-9
+        assert Internal(Frame.of(truth)).compare(Frame.of(sample))["distortion"] < 1e-9
         assert sorted(sample.parity) == sorted(truth.parity)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.spatial import ConvexHull, Voronoi
-from scipy.spatial.transform import Rotation
+from scipy.stats import wasserstein_distance
 
 from kflow_sci.assembly.reading.crystal import cluster_from_crystal, read_crystal
 from kflow_sci.assembly.scoring import packing
@@ -69,9 +69,69 @@ def test_a_polar_hydrogen_is_told_by_its_own_molecule() -> None:
 
 
 def test_an_element_without_a_radius_is_refused() -> None:
-    numbers, positions, molecule = two([6, 92], np.zeros((1, 3)), np.array([[3.0, 0, 0]]))
-    with pytest.raises(ScoreError, match="element number 92"):
+    numbers, positions, molecule = two([6, 110], np.zeros((1, 3)), np.array([[3.0, 0, 0]]))
+    with pytest.raises(ScoreError, match="element number 110"):
         packing.clash_pairs(numbers, positions, molecule)
+
+
+def test_metals_that_bondi_does_not_have_get_their_covalent_radius_and_eight_tenths() -> None:
+    # Cordero: Fe 1.32 Å, U 1.96 Å.
+    assert packing.radii(np.array([6, 26, 92])) == pytest.approx([1.70, 2.12, 2.76])
+    numbers, positions, molecule = two(
+        [8, 1, 26, 8, 1], np.array([[0, 0, 0], [1.0, 0, 0], [-2.0, 0, 0]]), WATER[:2]
+    )
+    positions[3:] += [0, 0, 9]
+    assert packing.own_polar_hydrogens(numbers, positions, molecule).tolist() == [0, 1, 0, 0, 1]
+
+
+def test_contact_distance_by_hand() -> None:
+    # Carbons touch at 3.40 Å = 1.0; three in a row, 3.4 and 4.08 Å (1.2) apart: nearest 1.0, 1.0, 1.2.
+    ref = Frame(np.full(3, 6), np.array([[0, 0, 0], [3.4, 0, 0], [7.48, 0, 0]]), np.arange(3))
+    # 3.74 Å (1.1) twice: 1.1, 1.1, 1.1.
+    pred = Frame(np.full(3, 6), np.array([[0, 0, 0], [3.74, 0, 0], [7.48, 0, 0]]), np.arange(3))
+    assert packing.contact_distance(pred, ref) == pytest.approx((0.1 + 0.1 + 0.1) / 3)
+    # Far apart all are cut at 1.5.
+    away = Frame(np.full(3, 6), ref.positions * 10, np.arange(3))
+    assert packing.contact_distance(away, ref) == pytest.approx((0.5 + 0.5 + 0.3) / 3)
+    assert np.isnan(packing.contact_distance(ref, away)), "no contact in the reference"
+    assert packing.contact_distance(ref, ref) == 0
+
+
+def test_contact_distance_is_scipys_wasserstein_distance_per_pair_of_elements() -> None:
+    rng = np.random.default_rng(0)
+    numbers, molecule = np.tile([8, 1, 1], 12), np.repeat(np.arange(12), 3)
+    frames = [Frame(numbers, 5 * rng.normal(size=(36, 3)), molecule) for _ in range(2)]
+    radius = packing.radii(numbers)
+    total, contacts = 0.0, 0
+    for a, b in ((1, 1), (1, 8), (8, 8)):
+        values: list[list[float]] = [[], []]
+        for k, frame in enumerate(frames):
+            for i in range(36):
+                for other in {a, b} if numbers[i] in (a, b) else ():
+                    if sorted((int(numbers[i]), other)) != [a, b]:
+                        continue
+                    near = min(
+                        np.linalg.norm(frame.positions[i] - frame.positions[j]) / (radius[i] + radius[j])
+                        for j in range(36)
+                        if numbers[j] == other and molecule[j] != molecule[i]
+                    )
+                    values[k].append(min(near, 1.5))
+        assert len(values[0]) == len(values[1])
+        total += wasserstein_distance(*values) * len(values[0])
+        contacts += sum(value < 1.5 for value in values[1])
+    assert packing.contact_distance(frames[0], frames[1]) == pytest.approx(total / contacts)
+
+
+def test_contact_distance_does_not_see_numbering_turns_or_the_hand() -> None:
+    rng = np.random.default_rng(1)
+    points, molecule = 4 * rng.normal(size=(8, 3, 3)), np.repeat(np.arange(8), 3)
+    numbers = np.tile([7, 6, 1], 8)
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    ref = Frame(numbers, points.reshape(-1, 3), molecule)
+    pred = Frame(numbers, (points[rng.permutation(8)] @ turn.T + 3).reshape(-1, 3), molecule)
+    assert packing.contact_distance(pred, ref) < 1e-12
+    pred.positions[0] = np.nan
+    assert np.isnan(packing.contact_distance(pred, ref))
 
 
 def test_cell_of_a_simple_cubic_lattice_is_its_cube() -> None:
@@ -120,26 +180,6 @@ def test_coordination_by_hand() -> None:
     # Single carbons touch below 3.40 + 0.5 = 3.9 Å; two of three are near.
     points = np.array([[0, 0, 0], [3.85, 0, 0], [0, 3.85, 0], [0, 0, 3.95]])
     assert packing.coordination(np.full(4, 6), points, np.arange(4), 0) == 2
-
-
-def test_distortion_is_the_largest_change_inside_a_molecule() -> None:
-    numbers, positions, molecule = two([8, 1, 1, 8, 1, 1], WATER, WATER + np.array([4, 0, 0]))
-    ref = Frame(numbers, positions, molecule)
-    turned = positions @ Rotation.from_euler("xyz", [1, 2, 3]).as_matrix().T
-    assert packing.distortion(Frame(numbers, -turned, molecule), ref) < 1e-12, (
-        "rigid, mirrored copies are not distorted"
-    )
-    bent = positions.copy()
-    bent[4] += [0.1, 0, 0]
-    assert packing.distortion(Frame(numbers, bent, molecule), ref) == pytest.approx(0.1, abs=1e-3)
-
-
-def test_distortion_compares_with_the_conformer_that_is_meant() -> None:
-    other = WATER.copy()
-    other[1, 0] = 1.2
-    numbers, positions, molecule = two([8, 1, 1, 8, 1, 1], WATER, other + np.array([4, 0, 0]))
-    swapped = np.concatenate([other, WATER + np.array([4, 0, 0])])
-    assert packing.distortion(Frame(numbers, swapped, molecule), Frame(numbers, positions, molecule)) < 1e-12
 
 
 def test_molecules_are_told_by_bonds_and_never_by_two_hydrogens() -> None:

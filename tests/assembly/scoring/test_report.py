@@ -16,9 +16,10 @@ from kflow_sci.assembly.baselines import random_ball, renumbered
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.assembly.scoring.frame import Frame
-from kflow_sci.assembly.scoring.measures import BY_NAME, MEASURES, Settings
+from kflow_sci.assembly.scoring.measures import BY_NAME, ENERGY, MEASURES, Settings
 from kflow_sci.assembly.scoring.reading import sha256
-from kflow_sci.assembly.scoring.report import Report, score_clusters, score_files, score_groups, write_report
+from kflow_sci.assembly.scoring.report import score_clusters, score_files, score_groups
+from kflow_sci.assembly.scoring.results import Report, write_report
 from kflow_sci.assembly.scoring.statistics import bootstrap
 from kflow_sci.errors import OutputError, ScoreError
 
@@ -65,7 +66,8 @@ def test_the_renumbered_truth_gets_full_marks_in_ours_and_none_in_the_published(
         "density_ratio": 1,
         "gyration_ratio": 1,
     }
-    expected |= {"coordination_error": 0, "distortion": 0, "packed_rmsd": 0}
+    expected |= {"coordination_error": 0, "distortion": 0, "packed_rmsd": 0, "matched_pm_atom": 0}
+    expected |= {"contact_distance": 0, "distortion_rms": 0, "broken_bonds": 0}
     for name, value in expected.items():
         assert mean(report, name) == pytest.approx(value, abs=5e-3), name
     assert report.published["pm_center"]["first"] > 1
@@ -75,6 +77,8 @@ def test_every_measure_is_in_every_row_and_says_what_it_is(clusters: list[Cluste
     report = score_clusters([[truth] for truth in clusters], clusters)
     assert len({measure.name for measure in MEASURES}) == len(MEASURES)
     for name, measure in BY_NAME.items():
+        if measure in ENERGY:
+            continue
         assert all(name in row for row in report.rows)
         assert measure.better in ("lower", "higher", "target 1")
         assert measure.text
@@ -125,6 +129,93 @@ def test_collapsed_and_exploded_samples_are_scored_or_counted(clusters: list[Clu
     assert next(line.failed for line in report.summary if line.measure.name == "density_error") in (0, 1)
 
 
+def test_a_sample_that_was_not_made_counts_as_failed_everywhere(clusters: list[Cluster]) -> None:
+    report = score_clusters([[clusters[0], None], [None], [clusters[2]]], clusters)
+    assert [row["failed"] for row in report.rows] == ["", "no sample", "no sample", ""]
+    assert report.meta["failed_samples"] == 2
+    assert {line.failed for line in report.summary} == {2}
+    assert mean(report, "solved") == pytest.approx((0.5 + 0 + 1) / 3)
+    assert next(line.mean.n for line in report.summary if line.measure.name == "matched_pm") == 2
+    assert np.isnan(report.published["pm_atom"]["first"]), "the published code has no word for it"
+    assert report.missing == []
+    with pytest.raises(ScoreError, match="no sample to score"):
+        score_clusters([[], [], []], clusters)
+
+
+def test_rows_by_crystal_hold_mean_best_and_failures(clusters: list[Cluster]) -> None:
+    balls = random_ball.propose(clusters[0].molecules[0], 17, 3, 0, 132.0)
+    report = score_clusters([[*balls, None], [clusters[1]], []], clusters)
+    by_hand = [row["matched_pm"] for row in report.rows[:3]]
+    first, second, third = report.crystals
+    assert (first["id"], first["samples"], first["failed"]) == ("crystal-0", 4, 1)
+    assert first["matched_pm"] == pytest.approx(np.mean(by_hand))
+    assert first["best_matched_pm"] == pytest.approx(min(by_hand))
+    assert second["overlay_n"] == second["best_overlay_n"] == 15
+    assert (third["samples"], third["solved"]) == (0, 0)
+    assert np.isnan(third["matched_pm"])
+
+
+def test_frames_are_scored_like_clusters_and_only_the_measures_wanted(clusters: list[Cluster]) -> None:
+    frames = [Frame.of(cluster) for cluster in clusters]
+    report = score_clusters([[frame] for frame in frames], frames, ["matched_pm", "overlay_n"])
+    assert [line.measure.name for line in report.summary] == ["overlay_n", "matched_pm"]
+    assert "matched_pm_atom" not in report.rows[0]
+    assert report.rows[0]["pm_center"] == 0, "the published ones are always there"
+    with pytest.raises(ScoreError, match="there is no measure matched_pn: did you mean matched_pm"):
+        score_clusters([[frame] for frame in frames], frames, ["matched_pn"])
+    with pytest.raises(ScoreError, match="out of range"):
+        score_clusters([[frame] for frame in frames], frames, settings=Settings(angle=120))
+
+
+def test_energies_come_with_their_gap_and_their_failures(clusters: list[Cluster]) -> None:
+    centres = [cluster.centroid[0, 0] for cluster in clusters]
+
+    def energy(frame: Frame) -> float:
+        if len(frame.numbers) and frame.positions[0, 0] > 900:
+            raise ScoreError("it does not converge")
+        return -float(frame.positions[0, 0])
+
+    far = replace(Frame.of(clusters[1]), positions=Frame.of(clusters[1]).positions + 1000)
+    shifted = replace(Frame.of(clusters[0]), positions=Frame.of(clusters[0]).positions - 2.5)
+    report = score_clusters([[shifted], [far], [None]], clusters, ["overlay_n"], energy=energy)
+    assert [line.measure.name for line in report.summary] == ["overlay_n", "energy", "energy_gap"]
+    assert report.rows[0]["energy_gap"] == pytest.approx(2.5)
+    assert report.rows[1]["note"] == "it does not converge"
+    assert report.meta["noted_samples"] == 1
+    assert [line.failed for line in report.summary] == [1, 2, 2]
+    assert mean(report, "energy_gap") == pytest.approx(2.5)
+    assert len(centres) == 3
+
+
+def test_what_one_measure_cannot_know_costs_that_measure_only() -> None:
+    numbers = np.tile([110, 6, 8], 4)
+    points = np.array([[0, 0, 0], [2.1, 0, 0], [2.6, 1.1, 0.2]])
+    positions = np.concatenate([points + np.array([0, 5 * k, k]) for k in range(4)])
+    frame = Frame(numbers, positions, np.repeat(np.arange(4), 3), "heavy")
+    report = score_groups([(frame, [frame])])
+    row = report.rows[0]
+    assert row["failed"] == ""
+    assert "element number 110" in row["note"]
+    assert (row["overlay_n"], row["matched_pm"], row["matched_pm_atom"]) == pytest.approx((4, 0, 0), abs=1e-9)
+    assert np.isnan(row["clashes"])
+    assert np.isnan(row["collision"])
+    counts = {line.measure.name: line.failed for line in report.summary}
+    assert counts["clashes"] == counts["contact_distance"] == 1
+    assert counts["overlay_n"] == counts["chirality_kept"] == 0
+
+
+def test_the_floors_are_of_measures_that_exist_and_the_truth_is_better(clusters: list[Cluster]) -> None:
+    document = score_clusters([[clusters[0]]], clusters[:1]).to_json()
+    floors = document["floors"]["values"]
+    assert set(floors) == {"random ball", "fcc/hcp", "PackMol", "true, renumbered"}
+    truth = floors.pop("true, renumbered")
+    for values in floors.values():
+        assert set(values) <= set(BY_NAME) | {"compactness"}
+        for name in ("overlay_n", "matched_pm", "matched_pm_atom", "contact_distance", "density_error"):
+            sign = 1 if BY_NAME[name].better == "lower" else -1
+            assert sign * truth[name] < sign * values[name]
+
+
 def test_best_of_a_target_is_the_nearest_to_it(clusters: list[Cluster]) -> None:
     measure = BY_NAME["density_ratio"]
     values = np.array([0.7, 1.1, 1.4])
@@ -158,6 +249,11 @@ def test_json_is_strict_and_the_csv_has_a_row_per_sample(clusters: list[Cluster]
     assert (document["meta"]["seed"], document["meta"]["samples"]) == (4, 3)
     assert document["measures"]["overlay_n"]["mean"]["mean"] == 15
     assert document["measures"]["density_ratio"]["better"] == "target 1"
+    with paths[2].open(newline="") as file:
+        by_crystal = list(csv.DictReader(file))
+    assert [(row["id"], row["samples"], row["best_overlay_n"]) for row in by_crystal] == [
+        (f"crystal-{k}", "1", "15") for k in range(3)
+    ]
     with paths[1].open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == ["crystal-0", "crystal-1", "crystal-2"]
@@ -183,7 +279,7 @@ def test_the_same_seed_gives_the_same_interval_and_settings_reach_the_overlay(
 
 
 def test_refuses_what_does_not_fit(clusters: list[Cluster]) -> None:
-    with pytest.raises(ScoreError, match="2 lists of samples for 3 truths"):
+    with pytest.raises(ScoreError, match="2 lists of samples for 3 references"):
         score_clusters([[], []], clusters)
     with pytest.raises(ScoreError, match="no sample to score"):
         score_clusters([[], [], []], clusters)

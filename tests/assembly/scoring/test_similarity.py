@@ -14,7 +14,8 @@ from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.assembly.reading.crystal import cluster_from_crystal, read_crystal
 from kflow_sci.assembly.scoring.frame import Frame
-from kflow_sci.assembly.scoring.similarity import atom_orders, overlay
+from kflow_sci.assembly.scoring.similarity import overlay
+from kflow_sci.assembly.scoring.states import atom_orders
 from kflow_sci.errors import ScoreError
 
 # A molecule without any symmetry: four different atoms in no plane.

@@ -57,3 +57,7 @@ class PackingError(KFlowError):
 
 class WorkError(KFlowError):
     """Work given to other processes or machines could not be done there."""
+
+
+class FetchError(KFlowError):
+    """A file that cannot be fetched, or is not the one that was asked for."""

@@ -1,0 +1,1 @@
+"""Files from the network: whole and checked, or not there at all."""

@@ -19,7 +19,7 @@ INNER_STEPS = 8
 _SAME_PLACE = 1e-9
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def step_apart(
     centroid: Float[np.ndarray, "copies 3"],
     arm: Float[np.ndarray, "atoms 3"],
@@ -52,38 +52,32 @@ def step_apart(
         Centroids, and the rotation that each copy turns by.
     """
     copies = len(centroid)
-    turn = np.zeros((copies, 3, 3))
+    centroid = centroid.copy()
+    now_arm, tried_arm = arm.copy(), np.empty_like(arm)
+    tried = np.empty_like(centroid)
+    turn, tried_turn = np.zeros((copies, 3, 3)), np.empty((copies, 3, 3))
     for i in range(copies):
-        turn[i] = np.eye(3)
+        for k in range(3):
+            turn[i, k, k] = 1.0
     rest = _gyration(centroid)
     strength = spring * np.sqrt(copies)
     atoms, depth, direction, clashing = overlaps(centroid, arm, first, radius, polar, acceptor, limits)
-    penalty = np.sum(depth * depth)
-    damp, now_arm = damping[0], arm
+    penalty = _squares(depth)
+    damp = damping[0]
     for _ in range(iterations):
         if not clashing:
             break
         pull = strength * (_gyration(centroid) - rest)
         move = _least_motion(centroid, now_arm, first, atoms, depth, direction, damp, spring, pull)
-        size = 0.0
-        for i in range(copies):
-            size = max(size, np.sqrt(np.sum(move[i, :3] ** 2)), np.sqrt(np.sum(move[i, 3:] ** 2)))
-        move *= min(1.0, longest / max(size, longest))
-        tried = centroid + move[:, :3]
-        tried_turn, tried_arm = np.empty_like(turn), np.empty_like(arm)
-        for i in range(copies):
-            tried_turn[i] = _product(_rotation(move[i, 3:]), turn[i])
-            for a in range(first[i], first[i + 1]):
-                for k in range(3):
-                    tried_arm[a, k] = (
-                        tried_turn[i, k, 0] * arm[a, 0]
-                        + tried_turn[i, k, 1] * arm[a, 1]
-                        + tried_turn[i, k, 2] * arm[a, 2]
-                    )
+        _carry(centroid, turn, arm, first, move, longest, tried, tried_turn, tried_arm)
         there = overlaps(tried, tried_arm, first, radius, polar, acceptor, limits)
-        tried_penalty = np.sum(there[1] * there[1]) + (strength * (_gyration(tried) - rest)) ** 2
+        pull = strength * (_gyration(tried) - rest)
+        tried_penalty = _squares(there[1]) + pull * pull
         if tried_penalty < penalty:
-            centroid, turn, now_arm, penalty = tried, tried_turn, tried_arm, tried_penalty
+            centroid, tried = tried, centroid
+            turn, tried_turn = tried_turn, turn
+            now_arm, tried_arm = tried_arm, now_arm
+            penalty = tried_penalty
             atoms, depth, direction, clashing = there
             damp = max(0.5 * damp, damping[1])
         else:
@@ -91,7 +85,43 @@ def step_apart(
     return centroid, turn
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _carry(
+    centroid: np.ndarray,
+    turn: np.ndarray,
+    arm: np.ndarray,
+    first: np.ndarray,
+    move: np.ndarray,
+    longest: float,
+    tried: np.ndarray,
+    tried_turn: np.ndarray,
+    tried_arm: np.ndarray,
+) -> None:
+    """Fill the last three with where the copies are after the motion, which is shortened to the longest allowed."""
+    copies = len(centroid)
+    longest_squared = 0.0
+    for i in range(copies):
+        for half in (0, 3):
+            size = move[i, half] ** 2 + move[i, half + 1] ** 2 + move[i, half + 2] ** 2
+            longest_squared = max(longest_squared, size)
+    shorten = longest / max(np.sqrt(longest_squared), longest)
+    rotation = np.empty((3, 3))
+    for i in range(copies):
+        _rotate(shorten * move[i, 3], shorten * move[i, 4], shorten * move[i, 5], rotation)
+        for k in range(3):
+            tried[i, k] = centroid[i, k] + shorten * move[i, k]
+            for m in range(3):
+                tried_turn[i, k, m] = 0.0
+                for n in range(3):
+                    tried_turn[i, k, m] += rotation[k, n] * turn[i, n, m]
+        for a in range(first[i], first[i + 1]):
+            for k in range(3):
+                tried_arm[a, k] = 0.0
+                for m in range(3):
+                    tried_arm[a, k] += tried_turn[i, k, m] * arm[a, m]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def overlaps(
     centroid: np.ndarray,
     arm: np.ndarray,
@@ -104,7 +134,9 @@ def overlaps(
     """Pairs closer than m of their limit: (atom, atom, copy, copy), depth, unit vector; and whether any clashes."""
     copies = len(centroid)
     share, bonding, margin = limits
-    reach, largest = np.zeros(copies), radius.max()
+    reach, largest = np.zeros(copies), 0.0
+    for size in radius:
+        largest = max(largest, size)
     for i in range(copies):
         for a in range(first[i], first[i + 1]):
             reach[i] = max(reach[i], arm[a, 0] ** 2 + arm[a, 1] ** 2 + arm[a, 2] ** 2)
@@ -155,7 +187,7 @@ def overlaps(
     return atoms[:count], depth[:count], direction[:count], clashing
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _least_motion(
     centroid: np.ndarray,
     arm: np.ndarray,
@@ -175,38 +207,38 @@ def _least_motion(
     """
     copies, pairs = len(centroid), len(depth)
     metric = _metric(arm, first)
-    radius = max(_gyration(centroid), 1e-9)
-    middle = _middle(centroid)
-    springs = np.zeros((copies, 6))
+    radius, middle = max(_gyration(centroid), 1e-9), _middle(centroid)
+    springs, residual, blocks = np.zeros((copies, 6)), np.zeros((copies, 6)), np.empty((copies, 6, 6))
     for i in range(copies):
-        springs[i, :3] = spring * (centroid[i] - middle) / (np.sqrt(copies) * radius)
+        for k in range(3):
+            springs[i, k] = spring * (centroid[i, k] - middle[k]) / (np.sqrt(copies) * radius)
+            residual[i, k] = -pull * springs[i, k]
+        for k in range(6):
+            for m in range(6):
+                blocks[i, k, m] = damp * metric[i, k, m]
     rows = np.empty((pairs, 2, 6))  # derivative of each distance by the motion of its two copies
-    blocks = damp * metric
-    residual = -pull * springs
     for p in range(pairs):
         for side in range(2):
-            u, r = direction[p], arm[atoms[p, side]]
-            sign = 1.0 - 2.0 * side
-            rows[p, side, 0], rows[p, side, 1], rows[p, side, 2] = sign * u[0], sign * u[1], sign * u[2]
-            rows[p, side, 3] = sign * (r[1] * u[2] - r[2] * u[1])
-            rows[p, side, 4] = sign * (r[2] * u[0] - r[0] * u[2])
-            rows[p, side, 5] = sign * (r[0] * u[1] - r[1] * u[0])
-            i = atoms[p, 2 + side]
+            i, a, sign = atoms[p, 2 + side], atoms[p, side], 1.0 - 2.0 * side
+            for k in range(3):
+                m, n = (k + 1) % 3, (k + 2) % 3
+                rows[p, side, k] = sign * direction[p, k]
+                rows[p, side, 3 + k] = sign * (arm[a, m] * direction[p, n] - arm[a, n] * direction[p, m])
             for k in range(6):
                 residual[i, k] += depth[p] * rows[p, side, k]
                 for m in range(6):
                     blocks[i, k, m] += rows[p, side, k] * rows[p, side, m]
     for i in range(copies):
-        _cholesky(blocks[i])
-    motion = np.zeros((copies, 6))
-    ahead = _solve_blocks(blocks, residual)
+        _cholesky(blocks, i)
+    motion, applied, ahead = np.zeros((copies, 6)), np.empty((copies, 6)), np.empty((copies, 6))
+    _solve_blocks(blocks, residual, ahead)
     search = ahead.copy()
-    size = np.sum(residual * ahead)
+    size = _dot(residual, ahead)
     for _ in range(INNER_STEPS):
-        along = np.sum(springs * search)
-        applied = along * springs
+        along = _dot(springs, search)
         for i in range(copies):
             for k in range(6):
+                applied[i, k] = along * springs[i, k]
                 for m in range(6):
                     applied[i, k] += damp * metric[i, k, m] * search[i, m]
         for p in range(pairs):
@@ -217,21 +249,24 @@ def _least_motion(
             for side in range(2):
                 for k in range(6):
                     applied[atoms[p, 2 + side], k] += change * rows[p, side, k]
-        curvature = np.sum(search * applied)
+        curvature = _dot(search, applied)
         if curvature <= 0.0:
             break
-        length = size / curvature
-        motion += length * search
-        residual -= length * applied
-        ahead = _solve_blocks(blocks, residual)
-        last, size = size, np.sum(residual * ahead)
+        for i in range(copies):
+            for k in range(6):
+                motion[i, k] += size / curvature * search[i, k]
+                residual[i, k] -= size / curvature * applied[i, k]
+        _solve_blocks(blocks, residual, ahead)
+        last, size = size, _dot(residual, ahead)
         if last <= 0.0:
             break
-        search = ahead + size / last * search
+        for i in range(copies):
+            for k in range(6):
+                search[i, k] = ahead[i, k] + size / last * search[i, k]
     return motion
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _metric(arm: np.ndarray, first: np.ndarray) -> np.ndarray:
     """Mean square shift of a copy's atoms as a form in (move, turn); 0.5 Å² is for the axis of a linear one."""
     copies = len(first) - 1
@@ -249,62 +284,75 @@ def _metric(arm: np.ndarray, first: np.ndarray) -> np.ndarray:
     return metric
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _middle(centroid: np.ndarray) -> np.ndarray:
     middle = np.zeros(3)
     for i in range(len(centroid)):
-        middle += centroid[i] / len(centroid)
+        for k in range(3):
+            middle[k] += centroid[i, k] / len(centroid)
     return middle
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _gyration(centroid: np.ndarray) -> float:
     """Radius of gyration, Å."""
-    return float(np.sqrt(np.sum((centroid - _middle(centroid)) ** 2) / len(centroid)))
+    middle, total = _middle(centroid), 0.0
+    for i in range(len(centroid)):
+        for k in range(3):
+            total += (centroid[i, k] - middle[k]) ** 2
+    return float(np.sqrt(total / len(centroid)))
 
 
-@njit(cache=True, nogil=True)
-def _rotation(vector: np.ndarray) -> np.ndarray:
-    """Rodrigues' formula."""
-    x, y, z = vector
+@njit(cache=True, nogil=True, error_model="numpy")
+def _squares(values: np.ndarray) -> float:
+    total = 0.0
+    for value in values:
+        total += value * value
+    return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _dot(a: np.ndarray, b: np.ndarray) -> float:
+    """Of two motions."""
+    total = 0.0
+    for i in range(len(a)):
+        for k in range(6):
+            total += a[i, k] * b[i, k]
+    return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _rotate(x: float, y: float, z: float, out: np.ndarray) -> None:
+    """Rotation matrix of a rotation vector (Rodrigues)."""
     squared = x * x + y * y + z * z
     angle = np.sqrt(squared)
     if angle < 1e-4:  # where 1 − cos loses its digits
         a, b = 1.0 - squared / 6.0, 0.5 - squared / 24.0
     else:
         a, b = np.sin(angle) / angle, (1.0 - np.cos(angle)) / squared
-    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    return np.eye(3) + a * cross + b * _product(cross, cross)
+    c = 1.0 - b * squared
+    out[0, 0], out[0, 1], out[0, 2] = c + b * x * x, b * x * y - a * z, b * x * z + a * y
+    out[1, 0], out[1, 1], out[1, 2] = b * x * y + a * z, c + b * y * y, b * y * z - a * x
+    out[2, 0], out[2, 1], out[2, 2] = b * x * z - a * y, b * y * z + a * x, c + b * z * z
 
 
-@njit(cache=True, nogil=True)
-def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """3 × 3; without the call of a library that takes longer than the product."""
-    out = np.zeros((3, 3))
-    for i in range(3):
-        for j in range(3):
-            for k in range(3):
-                out[i, j] += a[i, k] * b[k, j]
-    return out
-
-
-@njit(cache=True, nogil=True)
-def _cholesky(block: np.ndarray) -> None:
-    """Lower factor of a positive 6 × 6 block, in its place."""
+@njit(cache=True, nogil=True, error_model="numpy")
+def _cholesky(blocks: np.ndarray, i: int) -> None:
+    """Lower factor of the i-th positive 6 × 6 block, in its place."""
     for k in range(6):
         for m in range(k + 1):
-            total = block[k, m]
+            total = blocks[i, k, m]
             for n in range(m):
-                total -= block[k, n] * block[m, n]
-            block[k, m] = np.sqrt(total) if k == m else total / block[m, m]
+                total -= blocks[i, k, n] * blocks[i, m, n]
+            blocks[i, k, m] = np.sqrt(total) if k == m else total / blocks[i, m, m]
 
 
-@njit(cache=True, nogil=True)
-def _solve_blocks(factors: np.ndarray, right: np.ndarray) -> np.ndarray:
+@njit(cache=True, nogil=True, error_model="numpy")
+def _solve_blocks(factors: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
     """Solution for every copy, from the factors of ``_cholesky``."""
-    out = right.copy()
     for i in range(len(factors)):
         for k in range(6):
+            out[i, k] = right[i, k]
             for m in range(k):
                 out[i, k] -= factors[i, k, m] * out[i, m]
             out[i, k] /= factors[i, k, k]
@@ -312,4 +360,3 @@ def _solve_blocks(factors: np.ndarray, right: np.ndarray) -> np.ndarray:
             for m in range(k + 1, 6):
                 out[i, k] -= factors[i, m, k] * out[i, m]
             out[i, k] /= factors[i, k, k]
-    return out

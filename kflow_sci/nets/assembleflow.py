@@ -175,6 +175,20 @@ class _Owners(NamedTuple):
         return self.of_molecule((x * self.near[..., None]).sum(1) / seen)
 
 
+class _Weights(nn.Module):
+    """Three numbers for every pair, from the sum of the features of both ends and those of the pair."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        # One linear layer on both, taken apart: what depends on an atom or a centre alone is computed once for each.
+        self.node, self.pair = nn.Linear(hidden, _COEFFICIENTS), nn.Linear(hidden, _COEFFICIENTS, bias=False)
+        self.out = nn.Linear(_COEFFICIENTS, 3)
+
+    def forward(self, atom: Tensor, centre: Tensor, cluster: Tensor, pair: Tensor) -> Tensor:
+        both = self.node(atom)[:, None] + nn.functional.linear(centre, self.node.weight)[cluster]
+        return self.out(nn.functional.silu(both + self.pair(pair)))
+
+
 class _Layer(nn.Module):
     """Rounds of attention, then two sums of frame vectors: one moves molecules, one turns them."""
 
@@ -182,10 +196,7 @@ class _Layer(nn.Module):
         super().__init__()
         self.rounds = nn.ModuleList(_Attention(hidden, heads, dropout) for _ in range(rounds))
         self.time = nn.Sequential(nn.SiLU(), nn.Linear(2 * hidden, hidden))
-        self.move, self.turn = (
-            nn.Sequential(nn.Linear(2 * hidden, _COEFFICIENTS), nn.SiLU(), nn.Linear(_COEFFICIENTS, 3))
-            for _ in range(2)
-        )
+        self.move, self.turn = _Weights(hidden), _Weights(hidden)
         self.to_quaternion = nn.Linear(3, 4) if as_published else None
 
     def forward(
@@ -194,10 +205,11 @@ class _Layer(nn.Module):
         centre = owners.of_molecule(atom)
         for attention in self.rounds:
             atom = attention(atom, centre, owners.cluster, pair, owners.near) + self.time(time)
-        both = atom[:, None] + owners.of_molecule(atom)[owners.cluster]
-        both = torch.cat([both, pair], dim=-1)
-        move = torch.einsum("nbi,nbij->nbj", self.move(both), frame)
-        turn = torch.einsum("nbi,nbij->nbj", self.turn(both), frame)
+        centre = owners.of_molecule(atom)
+        move, turn = (
+            torch.einsum("nbi,nbij->nbj", weights(atom, centre, owners.cluster, pair), frame)
+            for weights in (self.move, self.turn)
+        )
         if self.to_quaternion is not None:
             turn = nn.functional.normalize(self.to_quaternion(turn), dim=-1)
         return atom, owners.over_centres(move), owners.over_centres(turn)

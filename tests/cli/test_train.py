@@ -13,6 +13,8 @@ import pytest
 
 from kflow_sci.checkpoint import read_header
 from kflow_sci.cli.main import main
+from kflow_sci.cli.train import minutes_of
+from tests.training.test_rivals import rival_settings
 from tests.training.tiny_store import settings_for, tiny_store, write_settings
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +43,39 @@ def test_a_config_becomes_weights_and_a_second_call_has_nothing_to_do(
 def test_out_on_the_command_line_wins(store: Path, tmp_path: Path) -> None:
     assert main(["train", config(store, tmp_path), "--device", "cpu", "--out", str(tmp_path / "there")]) == 0
     assert (tmp_path / "there" / "best.safetensors").is_file() and not (tmp_path / "run").exists()
+
+
+def test_the_time_on_the_command_line_ends_the_run_and_wins_over_the_config(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = config(store, tmp_path, steps=10**9, validate_every=10**9, minutes=60.0)
+    assert main(["train", path, "--device", "cpu", "--time", "0.2s"]) == 0
+    assert "steps done. Best at step" in capsys.readouterr().out
+    assert read_header(tmp_path / "run" / "best.safetensors")["settings"]["minutes"] == pytest.approx(
+        0.2 / 60
+    )
+
+
+@pytest.mark.parametrize(("text", "minutes"), [("300s", 5.0), ("5m", 5.0), ("1.5h", 90.0)])
+def test_times_are_read_with_their_unit(text: str, minutes: float) -> None:
+    assert minutes_of(text) == pytest.approx(minutes)
+
+
+@pytest.mark.parametrize("text", ["300", "0s", "-5m", "5 days", "nan s", ""])
+def test_a_time_without_sense_is_refused(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    assert main(["train", config(store, tmp_path), f"--time={text}"]) == 2
+    assert f"--time = '{text}' is no time: give a positive number and a unit" in capsys.readouterr().err
+
+
+def test_a_rival_is_trained_by_the_same_command(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_settings(tmp_path / "c.yaml", rival_settings(store, tmp_path / "run"))
+    assert main(["train", str(path), "--device", "cpu"]) == 0
+    assert "failed 0" in capsys.readouterr().out
+    assert read_header(tmp_path / "run" / "best.safetensors")["rival"]["method"] == "assembleflow-molecule"
 
 
 def test_another_config_for_the_same_folder_needs_fresh(

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -200,6 +201,52 @@ def test_the_best_may_be_the_lowest_or_the_highest_and_is_never_nan(
     result = small.small_run(tmp_path, validate=lambda _, at: {"error": course[at]}, best_is=best_is)
     assert result.best["step"] == step
     assert rows(tmp_path / "validation.csv")[1]["error"] == "nan"
+
+
+class Clock:
+    """Every look at it takes a second; a training step looks twice, at its beginning and its end."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def test_a_time_limit_ends_the_run_with_the_rate_at_zero_a_validation_and_all_files(
+    small: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kflow_sci.training.module.time.perf_counter", Clock())
+    limit = {"minutes": 0.1, "warmup_steps": 0, "log_every": 1}
+    result = small.small_run(tmp_path, **limit)
+    # Steps of a second each: after six of them the time is spent, which the seventh finds out.
+    assert result.finished and result.step == 7 and result.best["step"] == 7
+    rates = [float(row["learning_rate"]) for row in rows(tmp_path / "metrics.csv")]
+    # The time spent before a step is known one step late: 0 0 1 2 … of six seconds.
+    spent = [0, 0, 1, 2, 3, 4, 5]
+    assert rates == pytest.approx(
+        [0.05 * (1 + np.cos(np.pi * max(t / 6, i / 23))) / 2 for i, t in enumerate(spent)]
+    )
+    before = content(tmp_path)
+    assert small.small_run(tmp_path, **limit).finished and content(tmp_path) == before
+
+
+def test_time_counts_on_after_an_interruption(
+    small: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kflow_sci.training.module.time.perf_counter", Clock())
+
+    def stop(model: torch.nn.Module, step: int) -> dict[str, float]:
+        if step == 8:
+            raise PowerCut
+        return {"error": 1.0}
+
+    with pytest.raises(PowerCut):
+        small.small_run(tmp_path, minutes=0.2, validate=stop)
+    # Eight steps are saved, before the validation; of twelve seconds four are left, and one step finds that out.
+    result = small.small_run(tmp_path, minutes=0.2, validate=lambda _, step: {"error": 1.0})
+    assert result.finished and result.step == 12 + 1
 
 
 def test_a_score_that_is_not_there_is_refused_before_the_first_step(

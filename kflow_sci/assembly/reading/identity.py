@@ -57,6 +57,20 @@ def skeleton_key(numbers: Int[np.ndarray, " n"], bonds: Int[np.ndarray, "m 2"]) 
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def smiles_of(molecule: Molecule) -> str:
+    """The canonical SMILES, with the stereo that the coordinates have, hydrogens implied.
+
+    Raises:
+        MoleculeError: the bond orders are unknown or not accepted by RDKit.
+    """
+    mol = to_rdkit(molecule)
+    if mol is None:
+        raise MoleculeError(f"the bonds of {molecule.name} make no sense to RDKit: it has no SMILES")
+    with rdBase.BlockLogs():
+        Chem.AssignStereochemistryFrom3D(mol)
+        return str(Chem.MolToSmiles(Chem.RemoveHs(mol)))
+
+
 def to_rdkit(molecule: Molecule) -> Chem.Mol | None:
     """The molecule with its bond orders and charges, or None where it has none or RDKit does not accept them."""
     if not len(molecule.bond_orders):

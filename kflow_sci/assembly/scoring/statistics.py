@@ -58,3 +58,21 @@ def bootstrap(values: Float[np.ndarray, " n"], seed: int = 0, resamples: int = R
         )
     low, high = np.quantile(means, [0.025, 0.975])
     return Interval(float(values.mean()), float(low), float(high), len(values))
+
+
+def wilson(successes: int, trials: int) -> Interval:
+    """A share and its 95 % interval, for crystals that either are solved or are not.
+
+    Args:
+        successes: 0 … trials.
+        trials: Number of crystals; without any, all is NaN.
+
+    Source:
+        Wilson, J. Am. Stat. Assoc. 22 (1927) 209; unlike a bootstrap it says something at shares of 0 and 1.
+    """
+    if trials < 1:
+        return Interval(float("nan"), float("nan"), float("nan"), 0)
+    share, z = successes / trials, 1.959963984540054
+    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z / (1 + z * z / trials) * float(np.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2))
+    return Interval(share, max(middle - half, 0.0), min(middle + half, 1.0), trials)

@@ -275,7 +275,8 @@ def main() -> None:
     above = (
         f"# Crystals found by a search\n\n{len(crystals)} {options.splits} crystals, {shape}; at most {options.trials} "
         f"trials and {options.seconds:g} s of trials on {options.workers} processes per molecule, {options.keep} "
-        f"crystals kept. `{table.name}` has one row per molecule. Rotatable bonds unknown, taken as rigid: {len(unclear)}."
+        f"crystals kept. `{table.name}` has one row per molecule. Rotatable bonds unknown, taken as rigid: "
+        f"{len(unclear)}."
     )
     lines = [summary(rows, method) for method in dict.fromkeys(row["method"] for row in rows)]
     write_markdown(HERE / f"{options.name}.md", lines, COLUMNS, provenance, above)

@@ -17,9 +17,14 @@ import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import Lipinski, rdForceFieldHelpers, rdMolDescriptors
+
+if TYPE_CHECKING:
+    from kflow_sci.assembly.search.excluded import Excluded
 
 FOLDER = Path(__file__).parent
 MOST_ATOMS = 28
@@ -81,23 +86,27 @@ def main() -> None:
 
 def write_held_out(crystals: Path) -> None:
     """``held_out.csv``: one row per val or test crystal."""
+    from kflow_sci.assembly.bonds import bonded_pairs
+    from kflow_sci.assembly.data.identity import graph_hash
     from kflow_sci.assembly.reading.crystal import molecule_from_crystal, read_crystal
-    from kflow_sci.assembly.reading.identity import inchikey, skeleton_key
+    from kflow_sci.assembly.reading.identity import inchikey
 
     with open(crystals / "experimental.csv", newline="", encoding="utf-8") as stream:
         rows = [row for row in csv.DictReader(stream) if row["split"] != "train"]
     with open(FOLDER / "held_out.csv", "w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream, lineterminator="\n")
-        table.writerow(["id", "split", "inchikey", "skeleton"])
+        table.writerow(["id", "split", "inchikey", "graph"])
         for row in sorted(rows, key=lambda row: row["id"]):
             molecule = molecule_from_crystal(read_crystal(crystals / "experimental" / f"{row['id']}.cif"))
             key = inchikey(molecule) or ""
-            table.writerow([row["id"], row["split"], key, skeleton_key(molecule.numbers, molecule.bonds)])
+            table.writerow(
+                [row["id"], row["split"], key, graph_hash(molecule.numbers, bonded_pairs(molecule))]
+            )
 
 
 def write_list(seed: int) -> None:
     """``molecules.csv``: the list, in an order in which every beginning of it is as mixed as the whole."""
-    from kflow_sci.assembly.reading.identity import Excluded
+    from kflow_sci.assembly.search.excluded import Excluded
 
     excluded = Excluded.read(FOLDER / "held_out.csv")
     rng = random.Random(seed)
@@ -172,18 +181,14 @@ def accept(smiles: str) -> Chem.Mol | None:
     return mol if good else None
 
 
-def is_held_out(mol: Chem.Mol, key: str, excluded: object) -> bool:
+def is_held_out(mol: Chem.Mol, key: str, excluded: Excluded) -> bool:
     """Whether a val or test molecule of the crystals has one of its names."""
-    import numpy as np
+    from kflow_sci.assembly.data.identity import graph_hash
 
-    from kflow_sci.assembly.reading.identity import Excluded, skeleton_key
-
-    if not isinstance(excluded, Excluded):
-        raise TypeError("the list of held out molecules is missing")
     whole = Chem.AddHs(mol)
     numbers = np.array([atom.GetAtomicNum() for atom in whole.GetAtoms()])
     bonds = np.array([[b.GetBeginAtomIdx(), b.GetEndAtomIdx()] for b in whole.GetBonds()]).reshape(-1, 2)
-    return key[:14] in excluded.inchikeys or skeleton_key(numbers, bonds) in excluded.skeletons
+    return key[:14] in excluded.inchikeys or graph_hash(numbers, bonds) in excluded.graphs
 
 
 def describe(mol: Chem.Mol, key: str, scaffold: str) -> dict[str, object]:

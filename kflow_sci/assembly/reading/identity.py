@@ -1,19 +1,11 @@
 """Which molecule a molecule is, whatever file, program or conformer it comes from.
 
-The one idea: two names, so that neither a misread bond order nor a hydrogen on another nitrogen hides that two
-molecules are the same. The InChIKey knows mobile hydrogens; the skeleton knows nothing but elements and which atoms
-are joined, which coordinates alone give. RDKit is imported at the top: import this module where it is used.
+The one idea: names that others use too, InChIKey and SMILES, from the atoms and bonds of a molecule. RDKit is imported
+at the top: import this module where it is used.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-from dataclasses import dataclass, field
-from pathlib import Path
-
-import numpy as np
-from jaxtyping import Int
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdMolDescriptors
 
@@ -48,15 +40,6 @@ def rotatable_bonds(molecule: Molecule) -> int | None:
     return None if mol is None else int(rdMolDescriptors.CalcNumRotatableBonds(mol))
 
 
-def skeleton_key(numbers: Int[np.ndarray, " n"], bonds: Int[np.ndarray, "m 2"]) -> str:
-    """A short checksum of the elements, hydrogens included, and of who is joined to whom; no orders, no stereo."""
-    mol = skeleton(numbers, np.zeros((len(numbers), 3)), bonds)
-    with rdBase.BlockLogs():
-        mol.UpdatePropertyCache(strict=False)
-        text = Chem.MolToSmiles(mol, isomericSmiles=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def smiles_of(molecule: Molecule) -> str:
     """The canonical SMILES, with the stereo that the coordinates have, hydrogens implied.
 
@@ -89,47 +72,3 @@ def to_rdkit(molecule: Molecule) -> Chem.Mol | None:
     with rdBase.BlockLogs():
         failed = Chem.SanitizeMol(mol, catchErrors=True)
     return None if failed else mol
-
-
-@dataclass(frozen=True)
-class Excluded:
-    """Molecules that must not be used, by either name.
-
-    Attributes:
-        inchikeys: First blocks of InChIKeys: constitutions, whatever their stereo.
-        skeletons: Of ``skeleton_key``.
-    """
-
-    inchikeys: frozenset[str] = field(default_factory=frozenset)
-    skeletons: frozenset[str] = field(default_factory=frozenset)
-
-    @classmethod
-    def read(cls, path: str | Path) -> Excluded:
-        """Read a csv with a column ``inchikey``, ``skeleton``, or both; empty cells say nothing.
-
-        Raises:
-            MoleculeError: the file cannot be read or has neither column.
-        """
-        try:
-            with open(path, newline="", encoding="utf-8") as stream:
-                rows = list(csv.DictReader(stream))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            what = error.strerror if isinstance(error, OSError) else error
-            raise MoleculeError(
-                f"{path} cannot be read ({what}): give a csv with a column inchikey"
-            ) from None
-        columns = set(rows[0]) if rows else set()
-        if not columns & {"inchikey", "skeleton"}:
-            raise MoleculeError(f"{path} has no column inchikey or skeleton: give a csv with one of them")
-        return cls(
-            frozenset(row["inchikey"][:14] for row in rows if row.get("inchikey")),
-            frozenset(row["skeleton"] for row in rows if row.get("skeleton")),
-        )
-
-    def __contains__(self, molecule: object) -> bool:
-        if not isinstance(molecule, Molecule):
-            return False
-        key = inchikey(molecule) if self.inchikeys else None
-        return (key is not None and key[:14] in self.inchikeys) or (
-            bool(self.skeletons) and skeleton_key(molecule.numbers, molecule.bonds) in self.skeletons
-        )

@@ -22,6 +22,7 @@ from kflow_sci.assembly.data.parts import clear_parts, cut, parts_folder
 from kflow_sci.assembly.data.store import VERSION, merge_stores, open_store, write_store
 from kflow_sci.assembly.lattice.cutting import cluster_from_packing
 from kflow_sci.assembly.lattice.record import record_of
+from kflow_sci.assembly.search.excluded import Excluded
 from kflow_sci.assembly.search.listing import Recipe, read_smiles, write_card, write_table
 from kflow_sci.assembly.search.run import check_options, search
 from kflow_sci.assembly.search.starts import RandomProposal, choose_groups
@@ -70,7 +71,7 @@ def make_crystals(
             why not) and ``*.md`` (the data card).
         recipe: What to do with each.
         molecules: Use only so many from the top of the list.
-        exclude: A csv of molecules that must not be used, see ``identity.Excluded``.
+        exclude: A csv of molecules that must not be used, see ``excluded.Excluded``.
         workers: Processes on this machine.
         scheduler: Address of a dask scheduler instead.
         progress: Called with the number of molecules done and of all.
@@ -81,8 +82,6 @@ def make_crystals(
         WorkError: a worker was killed; what was made is kept.
         OutputError: the output cannot be written.
     """
-    from kflow_sci.assembly.reading.identity import Excluded
-
     check_options(recipe.trials, recipe.keep, None, workers)
     listed = read_smiles(smiles_file)
     if molecules is not None:
@@ -94,9 +93,7 @@ def make_crystals(
     if out.is_dir():
         raise OutputError(f"cannot write {out}: it is a folder: name a file")
     folder = parts_folder(out)
-    digest = hashlib.sha256(
-        repr((sorted(excluded.inchikeys), sorted(excluded.skeletons))).encode()
-    ).hexdigest()
+    digest = hashlib.sha256(repr((sorted(excluded.inchikeys), sorted(excluded.graphs))).encode()).hexdigest()
     parts = cut(listed, folder, [VERSION, asdict(recipe), digest], size=PART)
     names: list[Path] = []
     rows: list[dict[str, Any]] = []
@@ -127,7 +124,7 @@ def make_crystals(
     return FactoryReport(len(made), count, skipped, table, card)
 
 
-def make_part(path: Path, smiles: Iterable[str], recipe: Recipe, excluded: Any) -> None:
+def make_part(path: Path, smiles: Iterable[str], recipe: Recipe, excluded: Excluded) -> None:
     """Write the store of a few molecules; runs in a worker.
 
     Args:
@@ -163,13 +160,15 @@ def _reason(error: KFlowError) -> str:
     return "molecule"
 
 
-def crystals_of_smiles(smiles: str, recipe: Recipe, excluded: Any) -> tuple[list[Cluster], dict[str, Any]]:
+def crystals_of_smiles(
+    smiles: str, recipe: Recipe, excluded: Excluded
+) -> tuple[list[Cluster], dict[str, Any]]:
     """The clusters around the central molecule of the best crystals of one molecule.
 
     Args:
         smiles: The molecule.
         recipe: What to do.
-        excluded: Of ``identity.Excluded``.
+        excluded: Of ``excluded.Excluded``.
 
     Returns:
         Clusters, lowest energy first, with ``energy`` (kJ/mol per molecule), ``rank``, ``space_group``, ``density`` and

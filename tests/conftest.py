@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.faulty_server import Server, serving
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +22,11 @@ def crystals() -> Path:
             )
         pytest.skip(f"no crystals at {folder}: fetch them (datasets/README.md) and set KFLOW_CRYSTALS")
     return folder
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server on this machine that does wrong what servers and networks do wrong."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with serving() as running:
+        yield running

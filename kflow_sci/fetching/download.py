@@ -61,6 +61,9 @@ class Patience:
     longest: float = 60.0
 
 
+USUAL = Patience()
+
+
 class _Again(Exception):
     """One try failed, the next may not; ``spoilt``: what was kept of the file is of no use to it."""
 
@@ -77,7 +80,7 @@ def download(
     *,
     size: int | None = None,
     resume: bool = False,
-    patience: Patience = Patience(),
+    patience: Patience = USUAL,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Fetch a file.
@@ -101,10 +104,9 @@ def download(
     path = Path(path)
     if path.is_dir():
         raise OutputError(f"cannot write {path}: it is a folder: name a file")
-    output_folder(path.parent)
     part = path.with_name(path.name + ".part")
-    if not resume:
-        part.unlink(missing_ok=True)
+    if not resume and part.is_file():
+        part.unlink()
     transfer = _Transfer(url, part, size, resume, patience.stall, progress)
     complaint = ""
     for _ in range(2):  # a part of an earlier version spoils the first
@@ -122,7 +124,7 @@ def download(
     os.replace(part, path)
 
 
-def read(url: str, patience: Patience = Patience()) -> tuple[bytes, Message]:
+def read(url: str, patience: Patience = USUAL) -> tuple[bytes, Message]:
     """Fetch a short answer, with its headers.
 
     Raises:
@@ -207,6 +209,7 @@ class _Transfer:
         self.validator = "" if etag.startswith("W/") else etag
         length = answer.headers.get("Content-Length", "")
         whole = have + int(length) if length.isdecimal() else None
+        output_folder(self.part.parent)
         with _writing(self.part), open(self.part, "ab" if have else "wb", buffering=0) as stream:
             while chunk := _receive(answer):
                 stream.write(chunk)

@@ -16,7 +16,7 @@ import pytest
 from kflow_sci.errors import FetchError, OutputError
 from kflow_sci.fetching import download as downloading
 from kflow_sci.fetching.download import NotReached, NotThere, Patience, download, read, sha256
-from tests.fetching.conftest import Server
+from tests.faulty_server import Server
 
 CONTENT = random.Random(0).randbytes(300_000)
 SHORT = Patience(tries=3, stall=0.3, pause=0.01, longest=0.02)

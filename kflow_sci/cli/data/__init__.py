@@ -10,6 +10,7 @@ import click
 from kflow_sci.cli.lazy import LazyGroup
 
 COMMANDS = {
+    "fetch": "Get a data set from the network, or say what to put where.",
     "build": "Turn a folder of CIFs into a data set of clusters.",
     "import-cluster17": "Turn the published csv files of COD-Cluster17 into one.",
     "split": "Say which crystals train and which are tested, by molecule.",

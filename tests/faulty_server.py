@@ -6,11 +6,10 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-
-import pytest
 
 
 @dataclass
@@ -61,9 +60,9 @@ class Server:
         return Counter(path for path, _ in self.asked)
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+@contextmanager
+def serving() -> Iterator[Server]:
+    """Run the server while the block lasts."""
     state = Server()
     over = threading.Event()
 
@@ -128,8 +127,10 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     state.url = f"http://127.0.0.1:{http.server_address[1]}"
-    yield state
-    over.set()
-    http.shutdown()
-    thread.join()
-    http.server_close()
+    try:
+        yield state
+    finally:
+        over.set()
+        http.shutdown()
+        thread.join()
+        http.server_close()

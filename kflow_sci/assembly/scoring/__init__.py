@@ -1,1 +1,1 @@
-"""Scores of clusters: the published protocol, packing, and similarity, from arrays alone."""
+"""Scores of clusters from arrays alone: overlay, packing, contacts, what stays rigid, and the published protocol."""

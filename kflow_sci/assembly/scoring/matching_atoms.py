@@ -25,7 +25,8 @@ from kflow_sci.assembly.superpose import best_rotation
 from kflow_sci.errors import ScoreError
 
 STARTS = 48  # superpositions, of those that promise most, that are assigned
-IMPROVED = 16  # of these, the ones improved by swaps
+IMPROVED = 48  # starts improved by swaps
+KICKS = 32  # times that the best one is disturbed and improved again
 ENUMERATED = 20_000  # arrangements up to which all are tried, so that the result is the minimum
 TABLE = 20_000_000  # entries of the table of pair terms, and of the distances behind it; beyond it swaps are left out
 _CHUNK = 4_000_000  # misfits held at once
@@ -71,7 +72,7 @@ def matched_pm_atom(pred: Frame, ref: Frame) -> float:
         unique = np.unique(np.stack(candidates), axis=0)
         first = unique[np.argsort([-table.overlap(a) for a in unique], kind="stable")][:IMPROVED]
         improved = [table.improve(a) for a in first]
-        best_one = improved[int(np.argmax([table.overlap(a) for a in improved]))]
+        best_one = table.kicked(improved[int(np.argmax([table.overlap(a) for a in improved]))])
     return min(best, _misfit(states, pred, ref, best_one))
 
 
@@ -229,6 +230,20 @@ class _Table:
         """What is to be large."""
         mine, i = self.ours[arrangement], np.arange(len(arrangement))
         return float(self.pair[i[:, None], mine[:, None], i, mine].sum(dtype=np.float64))
+
+    def kicked(self, arrangement: Arrangement) -> Arrangement:
+        """Move up to five like molecules round in a ring, improve, keep what is better; the same draws every time."""
+        rng = np.random.default_rng(0)
+        best, most = arrangement, self.overlap(arrangement)
+        for _ in range(KICKS):
+            like = np.flatnonzero((self.fits == self.fits[rng.integers(len(self.fits))]).all(axis=1))
+            ring = rng.permutation(like)[:5]
+            tried = best.copy()
+            tried[ring] = best[np.roll(ring, 1)]
+            tried = self.improve(tried)
+            if self.overlap(tried) > most:
+                best, most = tried, self.overlap(tried)
+        return best
 
     def improve(self, arrangement: Arrangement) -> Arrangement:
         """Swap two molecules, both reordered as is best, or reorder one, as long as that helps."""

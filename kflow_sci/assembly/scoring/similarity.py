@@ -27,6 +27,7 @@ SIZE = 15
 DISTANCE = 0.2
 ANGLE = 20.0
 SOLVED_RMSD = 2.0
+PERFECT = 0.01  # Å; a full match this good ends the search
 
 _ROUNDS = 4  # superimpose and match at most so often
 _NEVER = 1e9  # the cost of a pair that does not match
@@ -101,7 +102,7 @@ def overlay(
     check_tolerances(size, distance, angle)
     search = _Search.of(pred, ref, size, distance, angle, hydrogens)
     best = search.run()
-    if mirror and best.n_matched < best.size:
+    if mirror and not (best.n_matched == best.size and best.rmsd < PERFECT):
         inverted = replace(pred, positions=-pred.positions)
         other = _Search.of(inverted, ref, size, distance, angle, hydrogens).run()
         if (other.n_matched, -other.rmsd) > (best.n_matched, -best.rmsd):
@@ -160,7 +161,7 @@ class _Search:
             if bound[t] < min(best.n_matched, size // 2 + 1):
                 break
             best = self.grow(int(state[t]), rotation[t], best)
-            if best.n_matched == size and best.rmsd < 0.01:
+            if best.n_matched == size and best.rmsd < PERFECT:
                 break
         return best
 

@@ -12,8 +12,9 @@ from scipy.spatial.transform import Rotation
 from kflow_sci.assembly.baselines import random_ball, renumbered
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.molecule import Molecule
-from kflow_sci.assembly.reading.crystal import cluster_from_crystal, read_crystal
+from kflow_sci.assembly.reading.crystal import Crystal, cluster_from_crystal, read_crystal
 from kflow_sci.assembly.scoring.frame import Frame
+from kflow_sci.assembly.scoring.report import score_clusters
 from kflow_sci.assembly.scoring.similarity import overlay
 from kflow_sci.assembly.scoring.states import atom_orders
 from kflow_sci.errors import ScoreError
@@ -197,3 +198,56 @@ def test_every_true_crystal_matches_itself(crystals: Path) -> None:
         truth = cluster_from_crystal(read_crystal(name), 17)
         match = overlay(Frame.of(renumbered.propose(truth, 1, 0)[0]), Frame.of(truth))
         assert (match.n_matched, match.rmsd < 0.01) == (15, True), name.stem
+
+
+def inverted(cluster: Cluster) -> Frame:
+    frame = Frame.of(renumbered.propose(cluster, 1, 0)[0])
+    return replace(frame, positions=-frame.positions)
+
+
+def by_handedness(folder: Path, sohncke: bool, step: int) -> list[Crystal]:
+    """Every so many crystals whose space group has no improper operations, or some."""
+    import gemmi
+
+    table = sorted((folder / "experimental").glob("*.cif"))[::step]
+    found = [read_crystal(name) for name in table]
+    return [c for c in found if gemmi.SpaceGroup(c.space_group).is_sohncke() is sohncke]
+
+
+def test_with_improper_operations_the_mirror_image_is_the_same_crystal(crystals: Path) -> None:
+    chosen = by_handedness(crystals, False, 25)
+    assert len(chosen) > 5
+    for crystal in chosen:
+        truth = Frame.of(cluster_from_crystal(crystal, 17))
+        # A cut of 17 is not its own mirror image; a larger one holds the mirror image of the cut.
+        match = overlay(inverted(cluster_from_crystal(crystal, 120)), truth)
+        assert (match.n_matched, match.rmsd < 0.01) == (15, True), crystal.name
+
+
+def test_without_improper_operations_the_mirror_image_is_another_crystal(crystals: Path) -> None:
+    chosen = by_handedness(crystals, True, 8)
+    assert len(chosen) > 2
+    for crystal in chosen:
+        cluster = cluster_from_crystal(crystal, 17)
+        truth = Frame.of(cluster)
+        assert overlay(inverted(cluster_from_crystal(crystal, 120)), truth).n_matched < 8, crystal.name
+        match = overlay(inverted(cluster), truth, mirror=True)
+        assert (match.n_matched, match.rmsd < 0.01) == (15, True), crystal.name
+
+
+def test_an_inverted_cut_is_found_on_request_even_where_it_nearly_fits_as_it_is(crystals: Path) -> None:
+    for crystal in by_handedness(crystals, False, 10):
+        cluster = cluster_from_crystal(crystal, 17)
+        match = overlay(inverted(cluster), Frame.of(cluster), mirror=True)
+        assert (match.n_matched, match.rmsd < 0.01) == (15, True), crystal.name
+
+
+def test_solved_with_and_without_the_clash_condition() -> None:
+    truth = crystal_like(CHIRAL)
+    centroid = truth.centroid.copy()
+    outer = int(np.argmax(np.linalg.norm(centroid - centroid[Frame.of(truth).centre], axis=1)))
+    near = np.argsort(np.linalg.norm(centroid - centroid[outer], axis=1))[1]
+    centroid[outer] += 0.75 * (centroid[near] - centroid[outer])
+    report = score_clusters([[replace(truth, centroid=centroid)]], [truth])
+    row = report.rows[0]
+    assert (row["solved"], row["clashing"], row["solved_clean"]) == (1, 1, 0)

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from kflow_sci.assembly.cluster import Cluster
-from kflow_sci.assembly.forcefield.energy import SWITCH, LatticeEnergy, System, check_sum, system_of
+from kflow_sci.assembly.forcefield.energy import CUT, SWITCH, LatticeEnergy, System, check_sum, system_of
 from kflow_sci.assembly.forcefield.parameters import COULOMB, FORMS, ForceField
 from kflow_sci.errors import ConfigError
 
@@ -110,13 +110,12 @@ class _Batch:
     atoms: Float[Tensor, "k m 3"]  # of each template, padded
     row: Int[Tensor, "k m"]  # of each atom in the constants
     real: Tensor  # which atoms are no padding, (k, m)
-    dipole: Float[Tensor, "k 3"]
+    charges: Float[Tensor, "k m"]
     radius: Float[Tensor, " k"]
     first: Int[np.ndarray, " s1"]  # first molecule of each system
     kind: Int[Tensor, " z"]
     system: Int[Tensor, " z"]
     operations: Tensor  # of each system, (s,)
-    polar: Float[Tensor, "s 3 3"]
     periodic: bool
     cell: Float[Tensor, "s 3 3"]
     place: Float[Tensor, "z 3"]
@@ -126,16 +125,18 @@ class _Batch:
     cartesian: Float[Tensor, "p 3 3"]
     shift: Float[Tensor, "p 3"]  # w + t
     weight: Float[Tensor, " p"]
+    image: Int[Tensor, "s q"]  # molecule of each image in the cells, padded
+    there: Float[Tensor, "s q"]  # 0 for padding
+    image_turn: Float[Tensor, "s q 3 3"]  # W
+    image_cartesian: Float[Tensor, "s q 3 3"]  # Q
+    image_shift: Float[Tensor, "s q 3"]  # w
 
     @classmethod
     def of(cls, systems: Sequence[System], device: torch.device) -> _Batch:
         bodies, tables = systems[0].bodies, systems[0].tables
         sizes = np.diff(bodies.start)
-        atoms = np.zeros((len(sizes), sizes.max(), 3))
-        row = np.zeros(atoms.shape[:2], dtype=np.int64)
-        for k, (begin, size) in enumerate(zip(bodies.start, sizes, strict=False)):
-            atoms[k, :size] = bodies.atoms[begin : begin + size]
-            row[k, :size] = begin + np.arange(size)
+        atoms = np.stack([_padded(column, bodies.start) for column in bodies.atoms.T], axis=-1)
+        row = _padded(np.arange(len(bodies.atoms)), bodies.start)
         first = np.concatenate([[0], np.cumsum([len(s.place) for s in systems])])
         parts = [_pairs(s, int(offset)) for s, offset in zip(systems, first[:-1], strict=True)]
         pairs, turn, cartesian, shift, weight = (
@@ -148,13 +149,14 @@ class _Batch:
         constants = np.stack([tables.a, tables.b, tables.c, tables.wall, tables.product])
         return cls(
             tables, there(constants), there(atoms), there(row), there(np.arange(sizes.max()) < sizes[:, None]),
-            there(bodies.dipole), there(bodies.radius), first,
+            there(_padded(bodies.charges, bodies.start)), there(bodies.radius), first,
             there(np.concatenate([s.bodies.kind for s in systems])),
             there(np.repeat(np.arange(len(systems)), np.diff(first))),
             there([float(len(s.symmetry.handed)) for s in systems]),
-            there([s.symmetry.polar for s in systems]), bool(systems[0].symmetry.periodic),
+            bool(systems[0].symmetry.periodic),
             there([s.cell for s in systems]), there(np.concatenate([s.place for s in systems])),
-            there(np.concatenate([s.orientation for s in systems])), pairs, turn, cartesian, shift, weight,
+            there(np.concatenate([s.orientation for s in systems])), pairs, turn, cartesian, shift,
+            weight, *(there(a) for a in _images(systems, first)),
         )  # fmt: skip
 
     def evaluate(
@@ -168,8 +170,10 @@ class _Batch:
         slopes = [torch.zeros_like(leaf) for leaf in leaves]
         step = max(1, CHUNK // self.atoms.shape[1] ** 2)
         chunks = [slice(begin, begin + step) for begin in range(0, len(self.pairs), step)]
-        for part in [*chunks, None]:
-            energy = self._beyond(cell, spin) if part is None else self._pairs(part, cell, place, spin)
+        parts = [(self._pairs, part) for part in chunks]
+        parts += [(self._waves, part) for part in self._wave_chunks()] if self.periodic else []
+        for sum_of, part in [*parts, (self._beyond, slice(0, 0))]:
+            energy = sum_of(part, cell, place, spin)
             sums += energy.detach()
             if gradient and energy.requires_grad:
                 found = torch.autograd.grad(energy.sum(), leaves, allow_unused=True)
@@ -198,7 +202,10 @@ class _Batch:
         held = torch.maximum(r, wall)
         value, slope = _contact(self.tables, a, b, c, held)
         contact = value + slope * (r - held)
-        charge = product / held - product / held**2 * (r - held)
+        damping = self.tables.damping
+        gauss = 2.0 / np.sqrt(np.pi) * damping * torch.exp(-((damping * held) ** 2))
+        charge = product * torch.erfc(damping * held) / held
+        charge = charge - (charge + product * gauss) / held * (r - held)
         both = self.real[kind_i][:, :, None] & self.real[kind_j][:, None]
         limit = self.radius[kind_i] + self.radius[kind_j] + self.tables.reach
         distance = apart.square().sum(dim=1).clamp_min(1e-12).sqrt()
@@ -208,25 +215,79 @@ class _Batch:
         energies = torch.stack([(term * both).sum(dim=(1, 2)) * on for term in (contact, charge)], dim=1)
         return torch.zeros(len(cell), 2, dtype=cell.dtype, device=cell.device).index_add(0, own, energies)
 
-    def _beyond(self, cell: Tensor, spin: Tensor) -> Tensor:
-        """Tail and surface term of each system."""
+    def _beyond(self, part: slice, cell: Tensor, place: Tensor, spin: Tensor) -> Tensor:
+        """Tail, and minus the own part of the molecules in the waves, of each system."""
         nothing = torch.zeros(len(cell), 2, dtype=cell.dtype, device=cell.device)
         if not self.periodic:
             return nothing
-        volume = torch.linalg.det(cell).abs()
-        tail = torch.as_tensor(self.tables.tail, device=cell.device)
+        tail, own = (torch.as_tensor(v, device=cell.device) for v in (self.tables.tail, self.tables.own))
         counts = torch.zeros(len(cell), len(tail), dtype=cell.dtype, device=cell.device)
-        counts.index_put_(
-            (self.system, self.kind), torch.ones_like(self.weight[:1]).expand(len(self.kind)), True
-        )
+        counts.index_put_((self.system, self.kind), torch.ones_like(place[:, 0]), accumulate=True)
+        volume = torch.linalg.det(cell).abs()
         beyond = 0.5 * self.operations / volume * torch.einsum("sk,km,sm->s", counts, tail, counts)
-        arms = torch.einsum("zij,zj->zi", self._turned(spin), self.dipole[self.kind])
-        total = torch.zeros(len(cell), 3, dtype=cell.dtype, device=cell.device).index_add(
-            0, self.system, arms
+        return torch.stack([beyond, counts @ own], dim=1)
+
+    def _wave_numbers(self) -> Float[Tensor, "w 3"]:
+        """Every h that some system may need, one of each pair h and -h, without 0."""
+        lengths = torch.linalg.norm(self.cell, dim=2).amax(dim=0)
+        longest = 2.0 * self.tables.damping * np.sqrt(CUT)
+        most = (longest * lengths / (2.0 * np.pi)).floor().long().tolist()
+        grid = torch.cartesian_prod(
+            *(torch.arange(-n if x else 0, n + 1, device=self.cell.device) for x, n in enumerate(most))
         )
-        kept = torch.einsum("sij,sj->si", self.polar, total).square().sum(dim=1)
-        surface = -2.0 * np.pi / 3.0 * COULOMB * self.operations / volume * kept
-        return torch.stack([beyond, surface], dim=1)
+        x, y, z = grid.T
+        return grid[(x > 0) | ((x == 0) & ((y > 0) | ((y == 0) & (z > 0))))].to(self.cell.dtype)
+
+    def _wave_chunks(self) -> list[slice]:
+        step = max(1, CHUNK // (self.image.numel() * self.atoms.shape[1]))
+        return [slice(begin, begin + step) for begin in range(0, len(self._wave_numbers()), step)]
+
+    def _waves(self, part: slice, cell: Tensor, place: Tensor, spin: Tensor) -> Tensor:
+        inverse = torch.linalg.inv(cell)
+        h = self._wave_numbers()[part]
+        wave = 2.0 * np.pi * torch.einsum("sxy,wy->swx", inverse, h)
+        square = wave.square().sum(dim=2)
+        longest = 2.0 * self.tables.damping * np.sqrt(CUT)
+        kinds = self.kind[self.image]
+        turned = self.image_cartesian @ self._turned(spin)[self.image]
+        arms = torch.einsum("sqij,sqaj->sqai", turned, self.atoms[kinds])
+        centres = torch.einsum("sqij,sqj->sqi", self.image_turn, place[self.image]) + self.image_shift
+        phase = 2.0 * np.pi * torch.einsum("wx,sqx->swq", h, centres)[..., None]
+        phase = phase + torch.einsum("swx,sqax->swqa", wave, arms)
+        charge = (self.charges[kinds] * self.there[..., None])[:, None]
+        real = (charge * torch.cos(phase)).sum(dim=(2, 3))
+        imaginary = (charge * torch.sin(phase)).sum(dim=(2, 3))
+        fall = torch.exp(-0.25 / self.tables.damping**2 * square) / square * (square <= longest**2)
+        volume = torch.linalg.det(cell).abs()
+        energy = 4.0 * np.pi * COULOMB / volume / self.operations
+        energy = energy * (fall * (real.square() + imaginary.square())).sum(dim=1)
+        return torch.stack([torch.zeros_like(energy), energy], dim=1)
+
+
+def _padded(values: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Values of the atoms of every template, filled up with zeros, ``(k, m)``."""
+    sizes = np.diff(start)
+    table = np.zeros((len(sizes), sizes.max()), dtype=values.dtype)
+    for k, size in enumerate(sizes):
+        table[k, :size] = values[start[k] : start[k] + size]
+    return table
+
+
+def _images(systems: Sequence[System], first: np.ndarray) -> tuple[np.ndarray, ...]:
+    """All molecules of all cells, padded: molecule, 1 or 0, W, Q and w."""
+    most = max(len(s.place) * len(s.symmetry.handed) for s in systems)
+    molecule, there = np.zeros((len(systems), most), dtype=np.int64), np.zeros((len(systems), most))
+    turn, cartesian = np.zeros((2, len(systems), most, 3, 3))
+    shift = np.zeros((len(systems), most, 3))
+    for k, s in enumerate(systems):
+        z, g = len(s.place), len(s.symmetry.handed)
+        own = slice(0, z * g)
+        molecule[k, own] = first[k] + np.tile(np.arange(z), g)
+        there[k, own] = 1.0
+        turn[k, own] = np.repeat(s.symmetry.rotations, z, axis=0)
+        cartesian[k, own] = np.repeat(s.symmetry.cartesian, z, axis=0)
+        shift[k, own] = np.repeat(s.symmetry.translations, z, axis=0)
+    return molecule, there, turn, cartesian, shift
 
 
 def _pairs(system: System, offset: int) -> tuple[np.ndarray, ...]:

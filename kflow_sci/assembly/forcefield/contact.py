@@ -1,6 +1,6 @@
-"""Contacts of two atoms, and the switch that ends them, as functions a compiled loop can hold in vector registers.
+"""Contacts and screened charges of two atoms, and the switch that ends them, as functions that vectorise.
 
-The one idea: everything is sums, products and one exponential written out as such; a call of the mathematical library
+The one idea: everything is sums, products and exponentials written out as such; a call of the mathematical library
 inside the innermost loop would cost ten times as much.
 
 Loading this module loads numba; callers import it where they need it.
@@ -82,6 +82,36 @@ def contact_of(form: int, a: float, b: float, c: float, r: float) -> tuple[float
     front = a * outer_square * outer_square * outer_square * outer
     rest = 1.12 * inner - 2.0
     return front * rest, b * front * (-7.0 / 1.07 * outer * rest - 7.84 * power * inner * inner)
+
+
+# exp(x²) erfc(x) as a polynomial in 1 / (1 + x / 2), rising powers: fitted to scipy's at 400 Chebyshev nodes of
+# 0 <= x <= 8; the error of erfc is below 3e-11 for all x >= 0.
+ERFC = (
+    7.677337803919e-07, 0.2820803180412, 0.2821610041076, 0.2474537658853, 0.1662127205523, 0.1491327296148,
+    -0.2596148600517, 0.5997671382675, -1.182280924184, 1.243276777874, -0.72648641497, 0.2291438224977,
+    -0.03084684539638,
+)  # fmt: skip
+
+
+@njit(inline="always", fastmath=FAST, error_model="numpy")
+def screened(x: float) -> tuple[float, float]:
+    """erfc(x) and exp(-x²) for x >= 0."""
+    t = 1.0 / (1.0 + 0.5 * x)
+    p = ERFC[12]
+    p = p * t + ERFC[11]
+    p = p * t + ERFC[10]
+    p = p * t + ERFC[9]
+    p = p * t + ERFC[8]
+    p = p * t + ERFC[7]
+    p = p * t + ERFC[6]
+    p = p * t + ERFC[5]
+    p = p * t + ERFC[4]
+    p = p * t + ERFC[3]
+    p = p * t + ERFC[2]
+    p = p * t + ERFC[1]
+    p = p * t + ERFC[0]
+    gauss = _exp(-min(x * x, 700.0))
+    return p * gauss, gauss
 
 
 @njit(inline="always", fastmath=FAST, error_model="numpy")

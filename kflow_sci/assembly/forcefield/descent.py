@@ -98,7 +98,7 @@ def _energy(
     volume = np.linalg.det(cell)
     if not volume > 0.0:
         return np.inf, 0, cell, place, orientation
-    contacts, charges, tail, surface, images = sum_pairs(
+    contacts, charges, tail, images = sum_pairs(
         bodies, tables, symmetry, cell, place, orientation, by_cell, by_place, by_turn
     )
     work = pressure * volume / len(symmetry.handed)
@@ -115,7 +115,7 @@ def _energy(
         pulled = _pull_back(turn, by_turn[i])
         for a in range(3):
             gradient[p + 3 * z + 3 * i + a] = pulled[a] / gyration[i] / z
-    return (contacts + charges + tail + surface + work) / z, images, cell, place, orientation
+    return (contacts + charges + tail + work) / z, images, cell, place, orientation
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")

@@ -1,9 +1,8 @@
 """The energy of a crystal or a cluster of rigid molecules, and how it changes with cell, places and turns.
 
-The one idea: molecules are neutral, so pairs of whole molecules are counted or not, by the distance of their centroids.
-Everything between two counted molecules is summed plainly; in the last 2 Å before the limit a pair fades out smoothly.
-What lies beyond is added as a mean: the dispersion of a uniform surrounding, and for polar crystals the field that a
-sphere lacks, so that the sum approaches Ewald's for a crystal in a conducting surrounding.
+The one idea: whole molecules are counted or not, by the distance of their centroids, and in the last 2 Å before the
+limit a pair fades out smoothly; no atom is ever cut from its molecule, so what is cut off is neutral. In a crystal the
+dispersion beyond the limit is added as that of a uniform surrounding, and charges are summed after Ewald.
 """
 
 from __future__ import annotations
@@ -29,6 +28,10 @@ if TYPE_CHECKING:
 REACH = 8.0
 # Width of the shell in which a pair of molecules is switched off, Å.
 SWITCH = 2.0
+# Ewald's damping, 1/Å: at 6 Å a bare charge counts 1 % in the direct sum, and less in a neutral molecule.
+DAMPING = 0.3
+# Waves whose Gaussian is smaller than exp(-CUT) are left out: at most some 1e-5 kJ/mol.
+CUT = 16.0
 # Below this share of the distance of least energy a pair of atoms repels no harder: the energy goes on linearly.
 WALL = 0.6
 # The same for atoms without a well (polar hydrogens in UFF), Å: below any hydrogen bond.
@@ -43,7 +46,7 @@ class LatticeEnergy:
     Attributes:
         total: The sum of the two.
         van_der_waals: Contacts, and the dispersion of what lies beyond the limit.
-        coulomb: Charges, with the surface term of polar crystals.
+        coulomb: Charges; in crystals after Ewald, in a conducting surrounding.
         by_cell: Gradient by the rows of the cell at fixed fractions and fixed Cartesian orientations, kJ/mol/Å,
             ``(3, 3)``; it holds for changes of the cell that keep its symmetry. None if not asked for, or a cluster.
         by_place: By the fractional centroids, kJ/mol, ``(z, 3)``; for clusters by the centroids, kJ/mol/Å.
@@ -84,9 +87,8 @@ def lattice_energy(
         ClusterError: poses that are not finite, or a cell so flat that too many images count.
 
     Source:
-        Damping-free charges summed over neutral molecules: Wolf, Keblinski, Phillpot & Eggebrecht, J. Chem. Phys. 110
-        (1999) 8254 and Fennell & Gezelter, J. Chem. Phys. 124 (2006) 234104 say why neutrality matters; the surface
-        term is that of de Leeuw, Perram & Smith, Proc. R. Soc. A 373 (1980) 27. ``ewald.ewald_energy`` is the check.
+        Ewald, Ann. Phys. 369 (1921) 253, the direct half summed over neutral molecules; why neutrality matters is told
+        by Wolf, Keblinski, Phillpot & Eggebrecht, J. Chem. Phys. 110 (1999) 8254.
     """
     if backend not in BACKENDS:
         raise ConfigError(f"backend is {backend!r}, but must be one of {', '.join(BACKENDS)}")
@@ -98,14 +100,14 @@ def lattice_energy(
 
     system = system_of(packing, field, cutoff)
     slopes = np.empty((3, 3)), np.empty((len(packing), 3)), np.empty((len(packing), 3))
-    contacts, charges, tail, surface, images = sum_pairs(*system, *slopes)
+    contacts, charges, tail, images = sum_pairs(*system, *slopes)
     check_sum(images, contacts + charges)
     z = len(packing)
     by_cell, by_place, by_turn = (slope / z if gradient else None for slope in slopes)
     return LatticeEnergy(
-        total=(contacts + charges + tail + surface) / z,
+        total=(contacts + charges + tail) / z,
         van_der_waals=(contacts + tail) / z,
-        coulomb=(charges + surface) / z,
+        coulomb=charges / z,
         by_cell=None if isinstance(packing, Cluster) else by_cell,
         by_place=by_place,
         by_turn=by_turn,
@@ -154,10 +156,10 @@ def system_of(packing: Packing | Cluster, field: ForceField, cutoff: float | Non
         raise ConfigError(
             f"cutoff is {cutoff:g} Å, but must be more than 2 and, for a crystal, finite: give 8"
         )
-    atoms, start, radius, dipole = bodies_of(packing.molecules, field)
+    atoms, start, radius, charges = bodies_of(packing.molecules, field)
     orientation = np.ascontiguousarray(packing.parity[:, None, None] * packing.rotation, dtype=np.float64)
-    bodies = Bodies(atoms, start, radius, dipole, np.ascontiguousarray(packing.kind, dtype=np.int64))
-    tables = tables_of(packing.molecules, field, float(cutoff))
+    bodies = Bodies(atoms, start, radius, charges, np.ascontiguousarray(packing.kind, dtype=np.int64))
+    tables = tables_of(packing.molecules, field, float(cutoff), 0.0 if cluster else DAMPING)
     if isinstance(packing, Cluster):
         one = np.eye(3)[None]
         symmetry = symmetry_of(one, np.zeros((1, 3)), one, periodic=False)
@@ -175,9 +177,9 @@ def _plain(values: np.ndarray) -> np.ndarray:
 def bodies_of(
     molecules: tuple[Molecule, ...], field: ForceField
 ) -> tuple[
-    Float[np.ndarray, "n 3"], Int[np.ndarray, " k1"], Float[np.ndarray, " k"], Float[np.ndarray, "k 3"]
+    Float[np.ndarray, "n 3"], Int[np.ndarray, " k1"], Float[np.ndarray, " k"], Float[np.ndarray, " n"]
 ]:
-    """All atoms of the templates, where each template starts, radii and dipoles (e Å).
+    """All atoms of the templates, where each template starts, radii and charges.
 
     Raises:
         ConfigError: the field was made for other molecules, or its charges do not add up to zero.
@@ -195,12 +197,16 @@ def bodies_of(
             )
     start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     radius = np.array([molecule.radius for molecule in molecules])
-    dipole = np.array([q @ m.positions for q, m in zip(field.charges, molecules, strict=True)])
-    return np.concatenate([m.positions for m in molecules]), start, radius, dipole
+    return (
+        np.concatenate([m.positions for m in molecules]),
+        start,
+        radius,
+        np.concatenate(field.charges),
+    )
 
 
 @lru_cache(maxsize=64)
-def tables_of(molecules: tuple[Molecule, ...], field: ForceField, reach: float) -> Tables:
+def tables_of(molecules: tuple[Molecule, ...], field: ForceField, reach: float, damping: float) -> Tables:
     """Constants of every pair of atoms of the templates."""
     from kflow_sci.assembly.forcefield.images import Tables
 
@@ -216,6 +222,8 @@ def tables_of(molecules: tuple[Molecule, ...], field: ForceField, reach: float) 
         c=c,
         wall=np.ascontiguousarray(wall),
         product=COULOMB * np.outer(charge, charge),
+        damping=damping,
+        own=np.array([_own(m, q, damping) for m, q in zip(molecules, field.charges, strict=True)]),
         tail=_tail(molecules, field, reach),
         reach=reach,
     )
@@ -236,6 +244,16 @@ def coefficients(field: ForceField) -> tuple[Float[np.ndarray, "t t"], ...]:
         return 2.0 * depth * distance**9, nothing, 3.0 * depth * sixth
     # Far away the buffered 14-7 well goes as the seventh power; the sixth is for the tail alone.
     return depth, 1.0 / distance, nothing
+
+
+def _own(molecule: Molecule, charges: Float[np.ndarray, " n"], damping: float) -> float:
+    """Minus the energy that the smeared charges of one molecule have among themselves, kJ/mol."""
+    from scipy.special import erf
+
+    first, second = np.triu_indices(len(molecule), 1)
+    distance = np.linalg.norm(molecule.positions[first] - molecule.positions[second], axis=1)
+    pairs = float(np.sum(charges[first] * charges[second] * erf(damping * distance) / distance))
+    return -COULOMB * (pairs + damping / np.sqrt(np.pi) * float(charges @ charges))
 
 
 def _tail(molecules: Sequence[Molecule], field: ForceField, reach: float) -> Float[np.ndarray, "k k"]:
@@ -272,7 +290,7 @@ def _group(rotations: np.ndarray, translations: np.ndarray, cartesian: np.ndarra
 def symmetry_of(
     rotations: np.ndarray, translations: np.ndarray, cartesian: np.ndarray, *, periodic: bool
 ) -> Symmetry:
-    """The operations with their inverses and what a dipole keeps."""
+    """The operations with their inverses."""
     from kflow_sci.assembly.forcefield.images import Symmetry
 
     rotations, translations, cartesian = _plain(rotations), _plain(translations), _plain(cartesian)
@@ -284,6 +302,4 @@ def symmetry_of(
     inverse = same.argmax(axis=1)
     back = np.rint(shift - translations[inverse])
     handed = np.rint(np.linalg.det(rotations))
-    return Symmetry(
-        rotations, translations, cartesian, handed, inverse, back, cartesian.mean(axis=0), periodic
-    )
+    return Symmetry(rotations, translations, cartesian, handed, inverse, back, periodic)

@@ -24,7 +24,7 @@ class Bodies(NamedTuple):
     atoms: np.ndarray  # body frames, Å, (n, 3)
     start: np.ndarray  # first atom of each template and the end, (k + 1,)
     radius: np.ndarray  # of each template, Å, (k,)
-    dipole: np.ndarray  # of each template in its body frame, e Å, (k, 3)
+    charges: np.ndarray  # elementary charges, (n,)
     kind: np.ndarray  # template of each independent molecule, (z,)
 
 
@@ -37,6 +37,8 @@ class Tables(NamedTuple):
     c: np.ndarray
     wall: np.ndarray  # the pair energy goes on linearly below, Å
     product: np.ndarray  # of the charges, times Coulomb's constant, kJ Å / mol
+    damping: float  # of the charges summed directly, 1/Å; 0 for a cluster
+    own: np.ndarray  # what the sum over waves holds too much of each template, kJ/mol, (k,)
     tail: np.ndarray  # what the switch cuts off, kJ Å^3 / mol, per pair of templates (k, k)
     reach: float  # pairs of molecules count up to radius + radius + reach, Å
 
@@ -50,7 +52,6 @@ class Symmetry(NamedTuple):
     handed: np.ndarray  # det Q, (g,)
     inverse: np.ndarray  # which operation undoes each one but for a lattice shift, (g,)
     back: np.ndarray  # that shift, as floats, (g, 3)
-    polar: np.ndarray  # mean of Q: projects a dipole on what the group lets it keep, (3, 3)
     periodic: bool
 
 

@@ -14,10 +14,10 @@ import math
 import numpy as np
 from numba import njit
 
-from kflow_sci.assembly.forcefield.contact import FAST, contact_of, switch
+from kflow_sci.assembly.forcefield.contact import FAST, contact_of, screened, switch
 from kflow_sci.assembly.forcefield.energy import SWITCH
 from kflow_sci.assembly.forcefield.images import MOST_IMAGES, Bodies, Symmetry, Tables, find_images
-from kflow_sci.assembly.forcefield.parameters import COULOMB
+from kflow_sci.assembly.forcefield.waves import sum_waves
 
 # Atoms closer than this count as this far apart, Å: keeps the square root smooth.
 _NEAREST = 1e-6
@@ -34,11 +34,11 @@ def sum_pairs(
     by_cell: np.ndarray,
     by_place: np.ndarray,
     by_turn: np.ndarray,
-) -> tuple[float, float, float, float, int]:
+) -> tuple[float, float, float, int]:
     """Energy of the asymmetric unit, kJ/mol, and its gradient (written into the last three arrays).
 
     Returns:
-        Contacts, charges, tail, surface term, and the number of images summed (−1: too many).
+        Contacts, charges, tail, and the number of images summed (−1: too many).
     """
     z, g = len(bodies.kind), len(symmetry.handed)
     by_cell[:] = 0.0
@@ -74,7 +74,7 @@ def sum_pairs(
                 apart, weight = np.empty((room, 3)), np.empty(room)
                 m = find_images(i, j, limit, cell, place, symmetry, operation, apart, weight)
             if m < 0:
-                return np.nan, np.nan, np.nan, np.nan, -1
+                return np.nan, np.nan, np.nan, -1
             if m > 0:
                 one, two = _sum_images(
                     i, j, m, limit, bodies, tables, symmetry, cell, arms, operation, apart, weight,
@@ -83,17 +83,16 @@ def sum_pairs(
                 contacts += one
                 charges += two
                 images += m
-    surface = 0.0
     if symmetry.periodic:
         for i in range(z):
+            charges += tables.own[bodies.kind[i]]
             for j in range(z):
                 tail += tables.tail[bodies.kind[i], bodies.kind[j]]
-        volume = abs(np.linalg.det(cell))
-        tail *= 0.5 * g / volume
-        surface = _surface(bodies, symmetry, orientation, volume, by_turn)
+        tail *= 0.5 * g / abs(np.linalg.det(cell))
         # d V = V tr(cell⁻¹ d cell)
-        by_cell -= (tail + surface) * np.linalg.inv(cell).T
-    return contacts, charges, tail, surface, images
+        by_cell -= tail * np.linalg.inv(cell).T
+        charges += sum_waves(bodies, tables.damping, symmetry, cell, place, arms, by_cell, by_place, by_turn)
+    return contacts, charges, tail, images
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
@@ -105,7 +104,8 @@ def _sum_images(
     """Molecule i with all m images of molecule j; adds to the gradients."""
     first, second = bodies.start[bodies.kind[i]], bodies.start[bodies.kind[j]]
     many, others = bodies.start[bodies.kind[i] + 1] - first, bodies.start[bodies.kind[j] + 1] - second
-    form = tables.form
+    form, damping = tables.form, tables.damping
+    spread = 2.0 / math.sqrt(math.pi) * damping
     shift = np.empty((3, m))
     on, fading = np.empty(m), np.empty(m)
     for q in range(m):
@@ -146,8 +146,9 @@ def _sum_images(
                 held = max(r, wall)
                 value, slope = contact_of(form, ka, kb, kc, held)
                 inverse = 1.0 / held
-                electric = product * inverse
-                electric_slope = -electric * inverse
+                screen, gauss = screened(damping * held)
+                electric = product * screen * inverse
+                electric_slope = -(electric + product * spread * gauss) * inverse
                 contact[q] += value + slope * (r - held)
                 charge[q] += electric + electric_slope * (r - held)
                 u = on[q] * (slope + electric_slope) / r
@@ -195,23 +196,3 @@ def _sum_images(
                 by_place[i, x] -= f[x]
                 by_place[j, x] += f[x]
     return contacts, charges
-
-
-@njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
-def _surface(
-    bodies: Bodies, symmetry: Symmetry, orientation: np.ndarray, volume: float, by_turn: np.ndarray
-) -> float:
-    """What a sphere cut from a polar crystal lacks to the crystal in a conducting surrounding; adds to the turns."""
-    g = len(symmetry.handed)
-    total = np.zeros(3)
-    for i in range(len(bodies.kind)):
-        total += orientation[i] @ bodies.dipole[bodies.kind[i]]
-    kept = symmetry.polar @ total
-    factor = -2.0 * math.pi / 3.0 * COULOMB * g / volume
-    slope = 2.0 * factor * (symmetry.polar.T @ kept)
-    for i in range(len(bodies.kind)):
-        arm = orientation[i] @ bodies.dipole[bodies.kind[i]]
-        by_turn[i, 0] += arm[1] * slope[2] - arm[2] * slope[1]
-        by_turn[i, 1] += arm[2] * slope[0] - arm[0] * slope[2]
-        by_turn[i, 2] += arm[0] * slope[1] - arm[1] * slope[0]
-    return factor * (kept[0] ** 2 + kept[1] ** 2 + kept[2] ** 2)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kflow_sci.assembly.forcefield.energy import bodies_of, system_of, tables_of
+from kflow_sci.assembly.forcefield.energy import DAMPING, bodies_of, system_of, tables_of
 from kflow_sci.assembly.forcefield.parameters import ForceField
 from kflow_sci.errors import ConfigError
 
@@ -113,7 +113,7 @@ def _relax(packing: Packing, field: ForceField, stages: Sequence[Stage], toleran
     calls, end, energy, slope = 0, NOT_FINITE, np.nan, np.inf
     if np.isfinite(cell).all() and np.isfinite(place).all() and np.isfinite(orientation).all():
         for stage in stages:
-            tables = tables_of(packing.molecules, field, float(stage.reach))
+            tables = tables_of(packing.molecules, field, float(stage.reach), DAMPING)
             cell, place, orientation, energy, slope, end, used = descend(
                 stage.iterations, tolerance, stage.pressure, gyration, basis,
                 bodies, tables, symmetry, cell, place, orientation,

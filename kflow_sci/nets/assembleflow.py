@@ -27,7 +27,6 @@ from kflow_sci.nets.painn import PaiNN, neighbour_edges
 _MOST_NEIGHBOURS = 32
 _LONGEST_PERIOD = 1e4
 _SOFT = 1e-8
-_COEFFICIENTS = 128
 
 
 class Placed(NamedTuple):
@@ -181,8 +180,8 @@ class _Weights(nn.Module):
     def __init__(self, hidden: int) -> None:
         super().__init__()
         # One linear layer on both, taken apart: what depends on an atom or a centre alone is computed once for each.
-        self.node, self.pair = nn.Linear(hidden, _COEFFICIENTS), nn.Linear(hidden, _COEFFICIENTS, bias=False)
-        self.out = nn.Linear(_COEFFICIENTS, 3)
+        self.node, self.pair = nn.Linear(hidden, hidden), nn.Linear(hidden, hidden, bias=False)
+        self.out = nn.Linear(hidden, 3)
 
     def forward(self, atom: Tensor, centre: Tensor, cluster: Tensor, pair: Tensor) -> Tensor:
         both = self.node(atom)[:, None] + nn.functional.linear(centre, self.node.weight)[cluster]

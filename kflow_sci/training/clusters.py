@@ -22,11 +22,10 @@ import torch
 from kflow_sci.assembly.baselines.learned import Rival, propose_learned, rival_class
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.data.store import open_store
-from kflow_sci.assembly.model.batch import ClusterBatch
+from kflow_sci.assembly.model.batch import ClusterBatch, without_mirror_twins
 from kflow_sci.assembly.model.cluster_model import ClusterModel, ModelConfig
 from kflow_sci.assembly.model.dataset import ClusterDataset, crop
 from kflow_sci.assembly.model.validate import sample_scores, validate
-from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.assembly.scoring.frame import Frame
 from kflow_sci.errors import ConfigError
 from kflow_sci.training.config import ClusterConfig, RivalConfig, TrainConfig
@@ -44,8 +43,9 @@ class ClusterData:
         train: Training clusters.
         weights: How often each is drawn, relative: all packings of one molecule together count as one molecule.
         val: Clusters for validation.
-        data_hash: SHA-256 of the stores, the stores of starts and the split file.
-        starts: Where the training clusters are to begin, one each; None draws them at random.
+        data_hash: SHA-256 of the stores and the split file.
+        starts: Where the training clusters begin, one each; None if they are to be drawn.
+        val_starts: The same for validation.
     """
 
     train: list[Cluster]
@@ -53,6 +53,7 @@ class ClusterData:
     val: list[Cluster]
     data_hash: str
     starts: list[Cluster] | None = None
+    val_starts: list[Cluster] | None = None
 
 
 def read_split(path: str | Path) -> dict[str, tuple[str, str]]:
@@ -100,15 +101,22 @@ def load_data(config: ClusterConfig) -> ClusterData:
 
     Raises:
         ConfigError: A cluster is not in the split file, occurs twice, or holds fewer molecules than the config asks
-            for; no cluster to train on or to validate; a start is missing or is of another molecule.
+            for; no cluster to train on or to validate; a store without the starts that are asked for.
         ClusterError: A store is missing or damaged.
     """
     split = read_split(config.split)
+    given = isinstance(config, RivalConfig) and config.starts == "data"
     parts: dict[str, list[Cluster]] = {name: [] for name in SPLITS}
+    starts: dict[str, list[Cluster]] = {name: [] for name in SPLITS}
     molecules: list[str] = []
     seen: set[str] = set()
     for store in config.stores:
-        for cluster in open_store(store):
+        clusters = open_store(store)
+        if given and not clusters.has_starts:
+            raise ConfigError(
+                f"starts = 'data', but store {store} holds none: give another store, or starts: random"
+            )
+        for number, cluster in enumerate(clusters):
             name = str(cluster.info["id"])
             crystal = str(cluster.info.get("crystal", name))  # a crystal may give several clusters
             if crystal not in split:
@@ -120,6 +128,8 @@ def load_data(config: ClusterConfig) -> ClusterData:
             seen.add(name)
             part, molecule = split[crystal]
             parts[part].append(cluster)
+            if given and part in ("train", "val"):
+                starts[part].append(_same_hands(clusters.start(number), cluster))
             if part == "train":
                 molecules.append(molecule)
     for part, key, needed in (
@@ -137,34 +147,23 @@ def load_data(config: ClusterConfig) -> ClusterData:
                 "build the store with more --copies"
             )
     packings = Counter(molecules)
-    starts = config.starts if isinstance(config, RivalConfig) else ()
     return ClusterData(
         train=parts["train"],
         weights=[1.0 / packings[molecule] for molecule in molecules],
         val=parts["val"],
-        data_hash=_hash([*config.stores, *starts, config.split]),
-        starts=_read_starts(starts, parts["train"]) if starts else None,
+        data_hash=_hash([*config.stores, config.split]),
+        starts=starts["train"] if given else None,
+        val_starts=starts["val"] if given else None,
     )
 
 
-def _read_starts(stores: Sequence[str], clusters: Sequence[Cluster]) -> list[Cluster]:
-    """The start of each cluster, by id."""
-    found = {str(start.info["id"]): start for store in stores for start in open_store(store)}
-    starts = []
-    for cluster in clusters:
-        name = str(cluster.info["id"])
-        if name not in found:
-            raise ConfigError(f"starts {', '.join(stores)} have none for cluster {name}: add it, or give []")
-        start = found[name]
-        same = [len(start.molecules[k]) for k in start.kind] == [
-            len(cluster.molecules[k]) for k in cluster.kind
-        ]
-        if not same or not np.array_equal(start.parity, cluster.parity):
-            raise ConfigError(
-                f"the start of {name} has other molecules than the cluster: build both from one set"
-            )
-        starts.append(start)
-    return starts
+def _same_hands(start: Cluster, cluster: Cluster) -> Cluster:
+    if not np.array_equal(without_mirror_twins(start).parity, without_mirror_twins(cluster).parity):
+        raise ConfigError(
+            f"cluster {cluster.info['id']} starts from mirror images of its molecules, and no rigid motion leads from "
+            "there: put it into split none"
+        )
+    return start
 
 
 def model_config(config: TrainConfig) -> ModelConfig:
@@ -238,9 +237,16 @@ def train_clusters(
         if isinstance(on_cpu, ClusterModel):
             return validate(on_cpu, data.val, copies=copies, samples=samples, seed=config.seed)
 
-        def drawn(molecule: Molecule) -> list[Cluster] | list[Frame]:
-            volume = molecule.crystal_volume
-            return propose_learned(on_cpu, molecule, copies, samples, config.seed, volume)
+        begin = (
+            None if data.val_starts is None else dict(zip(map(id, data.val), data.val_starts, strict=True))
+        )
+
+        def drawn(truth: Cluster) -> list[Cluster] | list[Frame]:
+            molecule = truth.molecules[0]
+            start = None if begin is None else [crop(begin[id(truth)], copies)] * samples
+            return propose_learned(
+                on_cpu, molecule, copies, samples, config.seed, molecule.crystal_volume, start
+            )
 
         return sample_scores(drawn, data.val, copies)
 

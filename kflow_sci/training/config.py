@@ -140,7 +140,7 @@ class RivalConfig(ClusterConfig):
     """What `kflow train` needs to train a learned rival; ``config_kind`` adds the settings of the rival itself."""
 
     method: str = setting("what is trained")
-    starts: tuple[str, ...] = setting("stores of clusters to start from, ids as in stores; []: random starts")
+    starts: Literal["random", "data"] = setting("where clusters begin: drawn, or as the stores say")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from kflow_sci.assembly.baselines.learned import load, propose_learned
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.data.store import open_store, write_store
+from kflow_sci.assembly.model.dataset import ClusterDataset
 from kflow_sci.checkpoint import load_checkpoint, read_header
 from kflow_sci.errors import ConfigError
 from kflow_sci.training.clusters import load_data, train_clusters
@@ -28,7 +30,7 @@ def rival_settings(
     store: Path, out: Path, method: str = "assembleflow-molecule", **changes: Any
 ) -> dict[str, Any]:
     shared = {key: value for key, value in settings_for(store, out).items() if key not in KFLOW}
-    return {**shared, **ASSEMBLEFLOW[method], "method": method, "starts": [], **changes}
+    return {**shared, **ASSEMBLEFLOW[method], "method": method, "starts": "random", **changes}
 
 
 def rival_config(
@@ -82,42 +84,54 @@ def test_an_interrupted_run_continues_to_the_same_weights(
 # -- starts from the data ----------------------------------------------------------------------------------------------
 
 
-def shifted(clusters: Any, by: float) -> list[Cluster]:
-    return [
+def with_starts(store: Path, path: Path, parity: int = 1) -> str:
+    """A store whose clusters begin where the copies are moved apart along the diagonal."""
+    clusters = list(open_store(store))
+    starts = [
         Cluster(
-            c.molecules, c.kind, c.centroid + by * np.arange(len(c))[:, None], c.rotation, c.parity, c.info
+            c.molecules,
+            c.kind,
+            c.centroid + np.arange(len(c))[:, None],
+            c.rotation,
+            parity * c.parity,
+            c.info,
         )
         for c in clusters
     ]
+    write_store(path, clusters, starts=starts)
+    return str(path)
 
 
 def test_starts_of_the_data_belong_to_their_clusters(store: Path, tmp_path: Path) -> None:
-    begin = tmp_path / "begin.kfc"
-    write_store(begin, reversed(shifted(open_store(store), 1.0)))
-    config = rival_config(store, tmp_path / "run", starts=[str(begin)])
+    config = rival_config(
+        store, tmp_path / "run", stores=[with_starts(store, tmp_path / "s.kfc")], starts="data"
+    )
     data = load_data(config)
-    assert data.starts is not None
-    for start, cluster in zip(data.starts, data.train, strict=True):
-        assert start.info["id"] == cluster.info["id"]
-        assert np.allclose(start.centroid - cluster.centroid, np.arange(len(start))[:, None])
-    assert data.data_hash != load_data(rival_config(store, tmp_path / "run")).data_hash
+    assert data.starts is not None and data.val_starts is not None
+    for start, cluster in zip(data.starts + data.val_starts, data.train + data.val, strict=True):
+        moved = start.centroid - cluster.centroid
+        assert np.allclose(moved, np.arange(len(start))[:, None], atol=1e-3)
     assert train_clusters(config, device="cpu", show=False).finished
 
 
-def test_a_missing_start_and_one_of_another_molecule_are_refused(store: Path, tmp_path: Path) -> None:
-    clusters = list(open_store(store))
-    begin = tmp_path / "begin.kfc"
-    write_store(begin, clusters[:1])
-    with pytest.raises(ConfigError, match="have none for cluster"):
-        load_data(rival_config(store, tmp_path, starts=[str(begin)]))
-    names = [c.info["id"] for c in clusters]
-    swapped = [
-        Cluster(c.molecules, c.kind, c.centroid, c.rotation, c.parity, {**c.info, "id": name})
-        for c, name in zip(clusters, names[1:] + names[:1], strict=True)
-    ]
-    write_store(begin, swapped)
-    with pytest.raises(ConfigError, match="has other molecules than the cluster"):
-        load_data(rival_config(store, tmp_path, starts=[str(begin)]))
+def test_the_starts_of_a_batch_are_those_of_its_clusters(store: Path, tmp_path: Path) -> None:
+    config = rival_config(
+        store, tmp_path / "run", stores=[with_starts(store, tmp_path / "s.kfc")], starts="data"
+    )
+    data = load_data(config)
+    batch = ClusterDataset(data.train, None, data.starts).batch(4, (3, 3), torch.Generator().manual_seed(0))
+    assert batch.start is not None
+    # Copies 0, 1 and 2 are moved by as many Å along each axis; both states are centred.
+    expected = torch.tensor([-1.0, 0.0, 1.0])[:, None].expand(4, 3, 3)
+    assert torch.allclose(batch.start.centroid - batch.pose.centroid, expected, atol=1e-3)
+
+
+def test_starts_that_are_not_there_or_of_the_other_hand_are_refused(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"starts = 'data', but store .* holds none"):
+        load_data(rival_config(store, tmp_path, starts="data"))
+    mirrored = with_starts(store, tmp_path / "m.kfc", parity=-1)  # of these molecules CHFClBr alone is chiral
+    with pytest.raises(ConfigError, match="cluster chfclbr starts from mirror images"):
+        load_data(rival_config(store, tmp_path, stores=[mirrored], starts="data"))
 
 
 # -- configs -----------------------------------------------------------------------------------------------------------
@@ -127,7 +141,8 @@ def test_a_missing_start_and_one_of_another_molecule_are_refused(store: Path, tm
 def test_every_config_is_complete_and_says_what_it_trains(path: Path) -> None:
     config = read_train_config(path)
     assert isinstance(config, TrainConfig | RivalConfig)
-    assert f"\nmethod: {config.method}\n" in path.read_text(encoding="utf-8")
+    if path.parent.name in ("assembly", "rivals"):
+        assert f"\nmethod: {config.method}\n" in path.read_text(encoding="utf-8")
 
 
 def test_a_config_without_a_method_is_one_of_kflow(store: Path, tmp_path: Path) -> None:

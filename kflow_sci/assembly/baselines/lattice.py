@@ -6,12 +6,13 @@ centroid measures than a random ball, though it knows as little.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from kflow_sci.assembly.baselines.poses import place, random_rotations, streams
+from kflow_sci.assembly.baselines.poses import place, random_rotations, refuse_start, streams
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.molecule import Molecule
 
@@ -19,7 +20,14 @@ Stacking = Literal["fcc", "hcp"]
 
 
 def propose(
-    molecule: Molecule, copies: int, n: int, seed: int, volume: float, stacking: Stacking | None = None
+    molecule: Molecule,
+    copies: int,
+    n: int,
+    seed: int,
+    volume: float,
+    stacking: Stacking | None = None,
+    *,
+    start: Sequence[Cluster] | None = None,
 ) -> list[Cluster]:
     """The ``copies`` lattice points nearest to one of them, as centroids; orientations uniform on SO(3).
 
@@ -32,10 +40,12 @@ def propose(
         seed: Fixes every draw, >= 0.
         volume: Å^3 per molecule.
         stacking: The lattice; drawn for each cluster if None.
+        start: Not used; must be None.
 
     Raises:
-        ClusterError: a number out of range.
+        ClusterError: a start, a number out of range.
     """
+    refuse_start("the lattice", start)
     clusters = []
     for rng in streams(copies, n, seed, volume):
         kind: Stacking = stacking or ("fcc", "hcp")[rng.integers(2)]

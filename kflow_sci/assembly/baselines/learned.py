@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from kflow_sci.assembly.baselines.poses import streams
+from kflow_sci.assembly.baselines.poses import refuse_start, streams
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.model.batch import ClusterBatch, collate, molecule_table, without_mirror_twins
 from kflow_sci.assembly.model.generate import choose_hands, clusters_at
@@ -216,8 +216,8 @@ def propose_learned(
     Raises:
         ClusterError: A number out of range; a start that is not asked for or does not fit.
     """
-    if start is not None and not rival.uses_start:
-        raise ClusterError(f"{type(rival).__name__} has no use for a start: leave it out")
+    if not rival.uses_start:
+        refuse_start(type(rival).__name__, start)
     rngs = list(streams(copies, n, seed, volume))
     hands = [choose_hands(molecule, copies, "auto", rng) for rng in rngs]
     if start is not None:

@@ -13,13 +13,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from kflow_sci.assembly.baselines.poses import ball_radius, random_parities, streams
+from kflow_sci.assembly.baselines.poses import ball_radius, random_parities, refuse_start, streams
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.assembly.superpose import superpose
@@ -34,7 +35,14 @@ FIT_LIMIT = 1e-3  # Å; PackMol writes six decimals
 
 
 def propose(
-    molecule: Molecule, copies: int, n: int, seed: int, volume: float, timeout: float = 60.0
+    molecule: Molecule,
+    copies: int,
+    n: int,
+    seed: int,
+    volume: float,
+    timeout: float = 60.0,
+    *,
+    start: Sequence[Cluster] | None = None,
 ) -> list[Cluster]:
     """Pack the copies into the ball of volume ``copies * volume`` with a tolerance of 2.0 Å.
 
@@ -45,15 +53,17 @@ def propose(
         seed: Fixes every draw, >= 0.
         volume: Å^3 per molecule.
         timeout: Limit for one run of the program, s.
+        start: Not used; must be None.
 
     Returns:
         Clusters whose info has the ``sphere_radius`` (Å) that PackMol managed and how often it ``sphere_grew``
         (by 3 % each time).
 
     Raises:
-        ClusterError: a number out of range, no program, a run beyond the time limit, or failure even in the largest
-            sphere.
+        ClusterError: a start, a number out of range, no program, a run beyond the time limit, or failure even in the
+            largest sphere.
     """
+    refuse_start("PackMol", start)
     program = find_program()
     clusters = []
     for rng in streams(copies, n, seed, volume):

@@ -5,7 +5,7 @@ The one idea: sample i of a seed is drawn from its own stream, so it is the same
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -31,6 +31,16 @@ def streams(copies: int, n: int, seed: int, volume: float) -> Iterator[np.random
             f"volume is {volume}, but a molecule takes a positive, finite volume: give it in Å^3"
         )
     return (np.random.default_rng([seed, i]) for i in range(n))
+
+
+def refuse_start(method: str, start: Sequence[Cluster] | None) -> None:
+    """Say that a method draws its own start.
+
+    Raises:
+        ClusterError: a start is given.
+    """
+    if start is not None:
+        raise ClusterError(f"{method} has no use for a start: leave it out")
 
 
 def random_rotations(count: int, rng: np.random.Generator) -> Float[np.ndarray, "count 3 3"]:

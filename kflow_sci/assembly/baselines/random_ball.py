@@ -5,12 +5,22 @@ It knows the molecule, the count and the volume and nothing else; overlaps are a
 
 from __future__ import annotations
 
-from kflow_sci.assembly.baselines.poses import ball_radius, place, streams
+from collections.abc import Sequence
+
+from kflow_sci.assembly.baselines.poses import ball_radius, place, refuse_start, streams
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.molecule import Molecule
 
 
-def propose(molecule: Molecule, copies: int, n: int, seed: int, volume: float) -> list[Cluster]:
+def propose(
+    molecule: Molecule,
+    copies: int,
+    n: int,
+    seed: int,
+    volume: float,
+    *,
+    start: Sequence[Cluster] | None = None,
+) -> list[Cluster]:
     """Centroids uniform in the ball of volume ``copies * volume``, orientations uniform on SO(3).
 
     Args:
@@ -19,10 +29,12 @@ def propose(molecule: Molecule, copies: int, n: int, seed: int, volume: float) -
         n: Number of clusters, >= 1.
         seed: Fixes every draw, >= 0.
         volume: Å^3 per molecule.
+        start: Not used; must be None.
 
     Raises:
-        ClusterError: a number out of range.
+        ClusterError: a start, a number out of range.
     """
+    refuse_start("the random ball", start)
     clusters = []
     for rng in streams(copies, n, seed, volume):
         direction = rng.normal(size=(copies, 3))

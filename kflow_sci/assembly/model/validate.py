@@ -20,7 +20,6 @@ from kflow_sci.assembly.model.batch import collate, without_mirror_twins
 from kflow_sci.assembly.model.cluster_model import ClusterModel
 from kflow_sci.assembly.model.dataset import crop
 from kflow_sci.assembly.model.generate import Request, propose
-from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.assembly.scoring.frame import Frame
 from kflow_sci.assembly.scoring.matching import matched_pm
 from kflow_sci.assembly.scoring.measures import usable
@@ -77,8 +76,8 @@ def validate(
     model.eval()
     before, after = residual_angles(model, clusters, copies, seed=seed)
 
-    def drawn(molecule: Molecule) -> Sequence[Cluster]:
-        return propose(model, molecule, Request(copies=copies, samples=samples, seed=seed))
+    def drawn(truth: Cluster) -> Sequence[Cluster]:
+        return propose(model, truth.molecules[0], Request(copies=copies, samples=samples, seed=seed))
 
     scores = sample_scores(drawn, clusters, copies)
     model.train(was_training)
@@ -86,12 +85,13 @@ def validate(
 
 
 def sample_scores(
-    draw: Callable[[Molecule], Sequence[Cluster | Frame]], clusters: Sequence[Cluster], copies: int
+    draw: Callable[[Cluster], Sequence[Cluster | Frame]], clusters: Sequence[Cluster], copies: int
 ) -> dict[str, float]:
     """Scores of the samples of any method against true clusters.
 
     Args:
-        draw: Samples for a molecule, ``copies`` molecules each, from the molecule alone.
+        draw: Samples for a true cluster, ``copies`` molecules each; of the cluster it may use the molecule alone, and
+            the start that the data give for it.
         clusters: True clusters.
         copies: Molecules taken of each.
 
@@ -106,7 +106,7 @@ def sample_scores(
         molecule = cluster.molecules[0]
         # From the template: the bonds of a distorted molecule are no longer those of its atoms' distances.
         polar = np.tile(polar_hydrogens(molecule.numbers, bonded_pairs(molecule)), copies)
-        for sample in draw(molecule):
+        for sample in draw(cluster):
             frame = Frame.of(sample) if isinstance(sample, Cluster) else sample
             if not usable(frame):
                 failed += 1

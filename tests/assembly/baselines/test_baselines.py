@@ -37,6 +37,13 @@ def same(a: Cluster, b: Cluster) -> bool:
 
 
 @pytest.mark.parametrize("rival", RIVALS)
+def test_a_start_is_refused_by_those_that_draw_their_own(rival: ModuleType) -> None:
+    start = random_ball.propose(molecule(), 3, 1, 0, 110.0)
+    with pytest.raises(ClusterError, match="has no use for a start: leave it out"):
+        rival.propose(molecule(), 3, 1, 0, 110.0, start=start)
+
+
+@pytest.mark.parametrize("rival", RIVALS)
 def test_a_seed_gives_the_same_clusters_and_more_samples_keep_the_first(rival: ModuleType) -> None:
     few = rival.propose(molecule(), 9, 2, 5, 110.0)
     many = rival.propose(molecule(), 9, 3, 5, 110.0)

@@ -131,7 +131,7 @@ class SpaceGroup:
         # A cell L (rows a, b, c) has the operation W with Cartesian form Q if transpose(L) W = Q transpose(L).
         transposed = units.transpose(0, 2, 1)
         broken = transposed[:, None] @ self.rotations - self.cartesian @ transposed[:, None]
-        _, size, axes = np.linalg.svd(broken.reshape(6, -1).T)
+        _, size, axes = np.linalg.svd(broken.reshape(6, -1).T, full_matrices=False)
         broken_axes = axes[:6][size > 1e-9]
         projector = np.eye(6) - broken_axes.T @ broken_axes
         free: list[np.ndarray] = []

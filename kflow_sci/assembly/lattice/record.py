@@ -62,10 +62,15 @@ def packing_from_record(
         named = record["group"]
         group = SpaceGroup.named(named) if isinstance(named, str) else operations_of(named)
         kind = np.array(record["kind"], dtype=np.int64)
+        free = np.array(record["cell"], dtype=np.float64)
+        if free.shape != (len(group.cell_basis),):
+            raise ValueError(
+                f"{group.name} has {len(group.cell_basis)} free cell parameters, not {free.size}"
+            )
         packing = Packing(
             molecules=molecules,
             group=group,
-            cell=np.einsum("k,kij->ij", np.array(record["cell"], dtype=np.float64), group.cell_basis),
+            cell=np.einsum("k,kij->ij", free, group.cell_basis),
             kind=kind,
             place=np.array(record["place"], dtype=np.float64).reshape(-1, 3),
             rotation=Rotation.from_rotvec(

@@ -17,6 +17,12 @@ from jaxtyping import Float, Int
 from kflow_sci.assembly.lattice.packing import Packing, SpaceGroup, standard_cell
 from kflow_sci.errors import PackingError
 
+# Settings of the monoclinic groups that the tables and most programs prefer, for either choice of the short axes.
+_USUAL = (
+    "P 1 21/c 1", "P 1 21/n 1", "C 1 2/c 1", "I 1 2/a 1", "P 1 c 1", "P 1 n 1", "C 1 c 1", "I 1 a 1", "C 1 2 1",
+    "I 1 2 1", "P 1 2/c 1", "P 1 2/n 1",
+)  # fmt: skip
+
 
 def reduced(packing: Packing) -> Packing:
     """The packing in the shortest cell that its crystal system allows; places lie in [0, 1).
@@ -27,14 +33,20 @@ def reduced(packing: Packing) -> Packing:
     Returns:
         The same crystal. Its cell has as many molecules as before; the name of the group is that of the new setting.
     """
-    system, rotations = packing.group.system, packing.group.rotations
+    system = packing.group.system
     if system == "triclinic":
-        change = _niggli_change(packing.cell)
-    elif system == "monoclinic":
-        change = _monoclinic_change(packing.cell, _unique_axis(rotations))
-    else:
-        change = np.eye(3, dtype=np.int64)
-    return changed(packing, change)
+        return changed(packing, _niggli_change(packing.cell))
+    if system != "monoclinic":
+        return changed(packing, np.eye(3, dtype=np.int64))
+    axis = _unique_axis(packing.group.rotations)
+    change = _monoclinic_change(packing.cell, axis)
+    # The two short vectors in either order are one crystal; the setting with the better-known name is taken.
+    swap = np.eye(3, dtype=np.int64)
+    first, second = sorted({0, 1, 2} - {axis})
+    swap[[first, second]] = swap[[second, first]]
+    swap[axis] *= -1
+    settings = [changed(packing, change), changed(packing, swap @ change)]
+    return next((setting for setting in settings if setting.group.name in _USUAL), settings[0])
 
 
 def changed(packing: Packing, change: Int[np.ndarray, "3 3"]) -> Packing:
@@ -116,7 +128,7 @@ def _unique_axis(rotations: Int[np.ndarray, "g 3 3"]) -> int:
 
 def _monoclinic_change(cell: Float[np.ndarray, "3 3"], axis: int) -> Int[np.ndarray, "3 3"]:
     """Shortest two vectors across the axis, the angle between them not below 90 degrees."""
-    first, second = (axis + 1) % 3, (axis + 2) % 3
+    first, second = sorted({0, 1, 2} - {axis})
     change = np.eye(3, dtype=np.int64)
     while True:
         a, c = change[first] @ cell, change[second] @ cell

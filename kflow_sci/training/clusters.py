@@ -41,7 +41,8 @@ class ClusterData:
 
     Attributes:
         train: Training clusters.
-        weights: How often each is drawn, relative: all packings of one molecule together count as one molecule.
+        weights: How often each is drawn, relative: all packings of one molecule together count as one molecule, and
+            all computed crystals together as ``computed_share`` of the draws.
         val: Clusters for validation.
         data_hash: SHA-256 of the stores and the split file.
         starts: Where the training clusters begin, one each; None if they are to be drawn.
@@ -147,14 +148,38 @@ def load_data(config: ClusterConfig) -> ClusterData:
                 "build the store with more --copies"
             )
     packings = Counter(molecules)
+    weights = [1.0 / packings[molecule] for molecule in molecules]
+    if config.computed:
+        if given:
+            raise ConfigError("computed crystals have no starts: leave computed out, or set starts: random")
+        computed, names = _computed(config)
+        packings, share = Counter(names), config.computed_share
+        real, made = (1.0 - share) / sum(weights), share / len(packings)
+        weights = [real * w for w in weights] + [made / packings[name] for name in names]
+        parts["train"] += computed
     return ClusterData(
         train=parts["train"],
-        weights=[1.0 / packings[molecule] for molecule in molecules],
+        weights=weights,
         val=parts["val"],
-        data_hash=_hash([*config.stores, config.split]),
+        data_hash=_hash([*config.stores, *config.computed, config.split]),
         starts=starts["train"] if given else None,
         val_starts=starts["val"] if given else None,
     )
+
+
+def _computed(config: ClusterConfig) -> tuple[list[Cluster], list[str]]:
+    """The computed crystals, and the molecule of each."""
+    clusters, names = [], []
+    for store in config.computed:
+        for cluster in open_store(store):
+            if len(cluster) < config.copies_max:
+                raise ConfigError(
+                    f"copies_max = {config.copies_max}, but cluster {cluster.info['id']} of {store} holds "
+                    f"{len(cluster)} molecules: lower it, or make the crystals with more --copies"
+                )
+            clusters.append(cluster)
+            names.append(str(cluster.info["crystal"]))
+    return clusters, names
 
 
 def _same_hands(start: Cluster, cluster: Cluster) -> Cluster:

@@ -86,6 +86,8 @@ class ClusterConfig(FitConfig):
 
     stores: tuple[str, ...] = setting("files that `kflow data build` wrote")
     split: str = setting("csv with the columns id and split (train, val, test, none)")
+    computed: tuple[str, ...] = setting("files of `kflow data make-crystals`, all to train on", default=())
+    computed_share: float = setting("share of the draws from them", low=0.0, high=1.0, default=0.0)
     copies_min: int = setting("molecules per training cluster, at least", low=2)
     copies_max: int = setting("molecules per training cluster, at most", low=2)
     validate_copies: int = setting("molecules per cluster in validation", low=2)
@@ -97,6 +99,11 @@ class ClusterConfig(FitConfig):
             raise ConfigError(f"copies_min = {self.copies_min} is more than copies_max = {self.copies_max}")
         if not self.stores:
             raise ConfigError("stores is an empty list: give at least one entry")
+        if bool(self.computed) != (self.computed_share > 0.0):
+            raise ConfigError(
+                f"computed_share = {self.computed_share:g} with {len(self.computed)} computed stores: "
+                "give both, or neither"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

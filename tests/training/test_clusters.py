@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from kflow_sci.assembly.data.store import open_store
+from kflow_sci.assembly.data.store import open_store, write_store
 from kflow_sci.assembly.model.generate import Request, load_model, propose
 from kflow_sci.checkpoint import load_checkpoint
 from kflow_sci.errors import ClusterError, ConfigError
@@ -42,6 +43,34 @@ def test_packings_of_one_molecule_share_its_weight(store: Path, tmp_path: Path) 
     split.write_text("id,split,mol_hash\nurea,train,a\nbenzene,train,a\nchfclbr,val,b\n")
     assert load_data(config_for(store, split=str(split))).weights == [0.5, 0.5]
     assert load_data(config_for(store)).weights == [1.0, 1.0]
+
+
+def computed_store(folder: Path, store: Path) -> Path:
+    """Two packings of one molecule and one of another, as the factory names them."""
+    urea, benzene, chiral = sorted(open_store(store), key=lambda c: ["urea", "benzene"].index(c.info["id"])
+                                   if c.info["id"] in ("urea", "benzene") else 2)  # fmt: skip
+    named = [("A-1", "A", urea), ("A-2", "A", benzene), ("B-1", "B", chiral)]
+    path = folder / "computed.kfc"
+    write_store(path, [replace(c, info={**c.info, "id": i, "crystal": m}) for i, m, c in named])
+    return path
+
+
+def test_computed_crystals_have_their_share_of_the_draws_and_are_never_validated_on(
+    store: Path, tmp_path: Path
+) -> None:
+    computed = computed_store(tmp_path, store)
+    data = load_data(config_for(store, computed=[str(computed)], computed_share=0.6))
+    weight = dict(zip(ids(data.train), data.weights, strict=True))
+    assert weight == pytest.approx({"urea": 0.2, "benzene": 0.2, "A-1": 0.15, "A-2": 0.15, "B-1": 0.3})
+    assert ids(data.val) == ["chfclbr"]
+    assert data.data_hash != load_data(config_for(store)).data_hash
+
+
+def test_a_share_without_computed_crystals_and_the_reverse_are_refused(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"computed_share = 0\.5 with 0 computed stores"):
+        config_for(store, computed_share=0.5)
+    with pytest.raises(ConfigError, match=r"computed_share = 0 with 1 computed stores"):
+        config_for(store, computed=[str(computed_store(tmp_path, store))])
 
 
 def test_the_hash_follows_the_bytes_of_stores_and_split(store: Path, tmp_path: Path) -> None:

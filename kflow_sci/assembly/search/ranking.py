@@ -73,7 +73,8 @@ def _polished(packing: Packing, field: ForceField) -> Packing | None:
     result = relax([reduced(packing)], field, stages=[stage], tolerance=POLISH_GRADIENT)[0]
     if result.failure:
         return None
-    return replace(result.packing, info={**packing.info, "energy": result.energy, "volume": result.volume})
+    energy = result.energy + packing.info.get("strain", 0.0)
+    return replace(result.packing, info={**packing.info, "energy": energy, "volume": result.volume})
 
 
 def _ranked(packings: Sequence[Packing], counts: Sequence[int], keep: int) -> list[Packing]:

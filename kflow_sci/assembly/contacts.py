@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -24,6 +25,9 @@ from kflow_sci.errors import ClusterError
 
 CLASH_FRACTION = 0.8
 HYDROGEN_BOND_FRACTION = 0.55
+# A hydrogen bond is shorter than this share of the sum of van der Waals radii (2.5 Å for H…O).
+HYDROGEN_BOND_REACH = 0.92
+CLASH, HYDROGEN_BOND, SHORT = 0, 1, 2  # kinds of close contacts
 
 # Elements whose hydrogens can be donated, and elements that accept them.
 DONORS = (7, 8, 9, 16)
@@ -177,3 +181,64 @@ def clashing_pairs(clusters: Sequence[Cluster]) -> Float[np.ndarray, " b"]:
     clashing = distance < stack.limits(pairs)
     count = np.bincount(stack.system[stack.owner[pairs[clashing, 0]]], minlength=stack.n_systems)
     return count / np.bincount(stack.system)
+
+
+class Contacts(NamedTuple):
+    """Close contacts of one cluster.
+
+    Attributes:
+        pairs: Atoms of different molecules, ``(p, 2)``; of a hydrogen bond the hydrogen first.
+        kind: ``CLASH``, ``HYDROGEN_BOND`` or ``SHORT`` (neither of them), ``(p,)``.
+        distance: Å, ``(p,)``.
+    """
+
+    pairs: Int[np.ndarray, "p 2"]
+    kind: Int[np.ndarray, " p"]
+    distance: Float[np.ndarray, " p"]
+
+
+def close_contacts(clusters: Sequence[Cluster]) -> list[Contacts]:
+    """Pairs of atoms of different molecules that are closer than the sum of their van der Waals radii.
+
+    A pair is a clash below its limit (see ``clashing_pairs``). Else it is a hydrogen bond if a hydrogen on N, O, F or S
+    is nearer than 0.92 of the sum to an acceptor (N, O, F, S, Cl, Br, I) and the angle at the hydrogen exceeds 120°.
+    Atoms of elements without a radius have no contacts.
+
+    Raises:
+        ClusterError: an empty cluster, or a pose that is not finite.
+    """
+    stack = Stack.of(clusters)
+    pairs = stack.close_pairs(2.0 * float(np.nanmax(stack.radius, initial=0.0)), stack.centroid, stack.arm)
+    # Hydrogen first where there is one to donate to the other.
+    turned = stack.acceptor[pairs[:, 0]] & stack.polar[pairs[:, 1]]
+    pairs = np.where(turned[:, None], pairs[:, ::-1], pairs)
+    distance = np.linalg.norm(np.subtract(*stack.positions[pairs.T]), axis=1)
+    size = stack.radius[pairs].sum(axis=1)
+    near = distance < size
+    pairs, distance, size = pairs[near], distance[near], size[near]
+
+    first, second = pairs.T
+    sizes = np.bincount(stack.owner)
+    molecules = [cluster.molecules[k] for cluster in clusters for k in cluster.kind]
+    donor = np.concatenate([_donor_of(m) for m in molecules]) + np.repeat(np.cumsum(sizes) - sizes, sizes)
+    along = stack.positions[second] - stack.positions[first]
+    back = stack.positions[donor[first]] - stack.positions[first]
+    straight = (along * back).sum(axis=1) < -0.5 * distance * np.linalg.norm(back, axis=1)
+    bond = stack.polar[first] & stack.acceptor[second] & straight & (distance < HYDROGEN_BOND_REACH * size)
+    kind = np.where(distance < stack.limits(pairs), CLASH, np.where(bond, HYDROGEN_BOND, SHORT))
+
+    system = stack.system[stack.owner[first]]
+    begin = np.searchsorted(stack.system[stack.owner], np.arange(stack.n_systems))
+    return [
+        Contacts(pairs[of] - begin[i], kind[of], distance[of])
+        for i, of in enumerate(system == j for j in range(stack.n_systems))
+    ]
+
+
+@lru_cache(maxsize=256)
+def _donor_of(molecule: Molecule) -> Int[np.ndarray, " n"]:
+    """The atom each atom is bonded to, the last one of several; itself where there is none."""
+    donor = np.arange(len(molecule), dtype=np.int64)
+    i, j = bonded_pairs(molecule).T
+    donor[i], donor[j] = j, i
+    return donor

@@ -17,8 +17,8 @@ from jaxtyping import Float, Int
 
 from kflow_sci.assembly.bonds import bonded_pairs
 from kflow_sci.assembly.cluster import Cluster
-from kflow_sci.assembly.contacts import Stack
-from kflow_sci.assembly.elements import COVALENT_RADIUS, NUMBER_OF, SYMBOLS
+from kflow_sci.assembly.contacts import HYDROGEN_BOND, close_contacts
+from kflow_sci.assembly.elements import BOND_RADIUS, NUMBER_OF, SYMBOLS, look_up
 from kflow_sci.errors import ClusterError
 from kflow_sci.files import atomic_write
 from kflow_sci.report.render import Scene, render
@@ -27,19 +27,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Colours of the elements, after Jmol's table; carbon darker, the pure colours a little softer on white.
-_COLORS = {
+ELEMENT_COLORS = {
     "H": "f2f2f2", "Li": "cc80ff", "Be": "b0e000", "B": "f5a9a9", "C": "6b7078", "N": "3d5fe0", "O": "e3342f",
     "F": "7fce4f", "Na": "ab5cf2", "Mg": "7ad600", "Al": "bfa6a6", "Si": "e0b890", "P": "f0821e", "S": "f0c929",
     "Cl": "35c24a", "K": "8f40d4", "Ca": "4bc81e", "As": "bd80e3", "Se": "f29a18", "Br": "a8402f", "Sn": "668080",
     "Te": "d07a10", "I": "8b2fa0",
 }  # fmt: skip
-_OTHER, _DOTS = "d06ab0", "2f8fa8"
+OTHER_COLOR, _DOTS = "d06ab0", "2f8fa8"
 _INK, _PALE_INK = "#22262b", "#6d737b"
 _PANEL = 4.0  # inches
 _CAPTION, _FOOT = 0.55, 0.42  # inches
 _RIM = 0.7  # Å around the outermost atoms
 _LEAST_DEPTH = 12.0  # Å over which things fade, however thin the clusters
-_HYDROGEN_BOND = 0.92
 
 
 def draw_clusters(
@@ -88,13 +87,27 @@ def draw_clusters(
 def _view(cluster: Cluster) -> Float[np.ndarray, "atoms 3"]:
     """Atoms about the middle, the longest axis to the right, the shortest towards the viewer, never mirrored."""
     positions = cluster.positions - cluster.positions.mean(axis=0)
+    view = positions @ view_axes(positions)
+    return view - (view.max(axis=0) + view.min(axis=0)) / 2
+
+
+def view_axes(positions: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "3 3"]:
+    """Columns that ``positions @ axes`` shows from their thinnest side, a proper rotation.
+
+    The first component is the longest, the last one points at the viewer. Positions are about their mean, Å.
+    """
     _, axes = np.linalg.eigh(positions.T @ positions)
     axes = axes[:, ::-1]
     # The heavier tail of the atoms decides the signs, so that the same cluster always looks the same.
     axes = axes * np.where(((positions @ axes) ** 3).sum(axis=0) < 0, -1.0, 1.0)
     axes[:, 2] *= np.sign(np.linalg.det(axes))
-    view = positions @ axes
-    return view - (view.max(axis=0) + view.min(axis=0)) / 2
+    return axes
+
+
+def ball_radius(numbers: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Radius of the ball that stands for each atom, Å."""
+    covalent = np.nan_to_num(look_up(BOND_RADIUS, numbers), nan=1.5)
+    return np.where(numbers == NUMBER_OF["H"], 0.23, 0.16 + 0.26 * covalent)
 
 
 def _scene(cluster: Cluster, view: Float[np.ndarray, "atoms 3"]) -> Scene:
@@ -105,19 +118,19 @@ def _scene(cluster: Cluster, view: Float[np.ndarray, "atoms 3"]) -> Scene:
     sticks = np.concatenate(
         [bonded_pairs(cluster.molecules[k]) + start for k, start in zip(cluster.kind, starts, strict=True)]
     )
-    color = np.array([_rgb(_COLORS.get(SYMBOLS[z], _OTHER)) for z in numbers])
+    color = np.array([_rgb(ELEMENT_COLORS.get(SYMBOLS[z], OTHER_COLOR)) for z in numbers])
     tints = _tints(cluster, starts, view)
     other = owner != middle
     carbon = (numbers == NUMBER_OF["C"]) & other
     color[carbon] = tints[owner[carbon]]
     color[other & ~carbon] = 0.80 * color[other & ~carbon] + 0.20
     hydrogen = numbers == NUMBER_OF["H"]
-    radius = np.where(hydrogen, 0.23, 0.16 + 0.26 * COVALENT_RADIUS[numbers])
+    radius = ball_radius(numbers)
     thickness = np.where((hydrogen[sticks]).any(axis=1), 0.10, 0.14)
     highlighted = owner == middle
     radius = np.where(highlighted, 1.12 * radius, radius)
     thickness = np.where(highlighted[sticks[:, 0]], 1.2 * thickness, thickness)
-    dots = _hydrogen_bond_dots(cluster, sticks, view)
+    dots = _hydrogen_bond_dots(cluster, view)
     return Scene(
         position=np.concatenate([view, dots]),
         radius=np.concatenate([radius, np.full(len(dots), 0.07)]),
@@ -127,27 +140,14 @@ def _scene(cluster: Cluster, view: Float[np.ndarray, "atoms 3"]) -> Scene:
     )
 
 
-def _hydrogen_bond_dots(
-    cluster: Cluster, bonds: Int[np.ndarray, "m 2"], view: Float[np.ndarray, "atoms 3"]
-) -> Float[np.ndarray, "d 3"]:
-    """Dots along the hydrogen bonds between molecules.
-
-    A polar hydrogen and an acceptor of another molecule are bonded below 0.92 of the sum of their van der Waals radii
-    (2.5 Å for H…O) if the angle at the hydrogen exceeds 120°.
-    """
-    stack = Stack.of([cluster])
-    pairs = stack.close_pairs(_HYDROGEN_BOND * 2 * float(stack.radius.max()), stack.centroid, stack.arm)
-    pairs = np.concatenate([pairs, pairs[:, ::-1]])
-    hydrogen, acceptor = pairs[stack.polar[pairs[:, 0]] & stack.acceptor[pairs[:, 1]]].T
-    donor = np.zeros(len(view), dtype=np.int64)
-    donor[bonds[:, 0]], donor[bonds[:, 1]] = bonds[:, 1], bonds[:, 0]
-    along, back = view[acceptor] - view[hydrogen], view[donor[hydrogen]] - view[hydrogen]
-    length = np.linalg.norm(along, axis=1)
-    straight = (along * back).sum(axis=1) < -0.5 * length * np.linalg.norm(back, axis=1)
-    bonded = straight & (length < _HYDROGEN_BOND * (stack.radius[hydrogen] + stack.radius[acceptor]))
+def _hydrogen_bond_dots(cluster: Cluster, view: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "d 3"]:
+    """Dots along the hydrogen bonds between molecules; see ``contacts.close_contacts``."""
+    contacts = close_contacts([cluster])[0]
+    bonded = contacts.kind == HYDROGEN_BOND
+    hydrogen, acceptor = contacts.pairs[bonded].T
     dots = [
-        view[h] + (0.35 + step) / size * gap
-        for h, gap, size in zip(hydrogen[bonded], along[bonded], length[bonded], strict=True)
+        view[h] + (0.35 + step) / size * (view[a] - view[h])
+        for h, a, size in zip(hydrogen, acceptor, contacts.distance[bonded], strict=True)
         for step in np.arange(0.0, size - 0.65, 0.28)
     ]
     return np.reshape(dots, (-1, 3))
@@ -230,7 +230,7 @@ def _foot(figure: Figure, clusters: Sequence[Cluster], inches_per_angstrom: floa
         {int(z) for cluster in clusters for z in cluster.numbers}, key=lambda z: (z != 6, z != 1, z)
     )
     for k, number in enumerate(present):
-        x, color = 0.35 + 0.42 * k, "#" + _COLORS.get(SYMBOLS[number], _OTHER)
+        x, color = 0.35 + 0.42 * k, "#" + ELEMENT_COLORS.get(SYMBOLS[number], OTHER_COLOR)
         ball = Ellipse(
             (x / width, line), 0.15 / width, 0.15 / height, facecolor=color, edgecolor=_PALE_INK, lw=0.5
         )

@@ -105,9 +105,7 @@ def test_hydrogen_bonds_are_dotted():
     def dots(hydrogen_to_oxygen: float) -> int:
         centroid = np.stack([np.zeros(3), bond * (0.96 + hydrogen_to_oxygen)])
         pair = Cluster((donor,), np.zeros(2, int), centroid, np.tile(np.eye(3), (2, 1, 1)), np.ones(2, int))
-        return len(
-            plots._hydrogen_bond_dots(pair, np.array([[0, 1], [0, 2], [3, 4], [3, 5]]), pair.positions)
-        )
+        return len(plots._hydrogen_bond_dots(pair, pair.positions))
 
     assert dots(1.9) == 5
     assert dots(2.9) == 0

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from kflow_sci.assembly.energy.relax import Parting, resolve_clashes
 from kflow_sci.assembly.model.batch import ClusterBatch, molecule_table
 from kflow_sci.assembly.model.cluster_model import ClusterModel, ModelConfig
 from kflow_sci.assembly.model.start import random_start
+from kflow_sci.assembly.model.walk import Walk, walks_of
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.assembly.superpose import best_rotation
 from kflow_sci.checkpoint import load_checkpoint, load_weights
@@ -36,6 +37,7 @@ HANDS = ("auto", "same", "both")
 # A chunk on a CPU keeps its arrays in the cache of one core; on another device it fills the device.
 _BODIES_PER_CHUNK, _BODIES_PER_DEVICE = 204, 1 << 14
 _GRAM_PER_CM3 = 1.66053906660  # one dalton per Å^3 in g/cm^3 (CODATA 2018)
+Made = TypeVar("Made")
 
 
 def default_weights() -> Path:
@@ -146,6 +148,7 @@ def propose(
     molecule: Molecule,
     request: Request,
     progress: Callable[[int], None] | None = None,
+    watch: Callable[[int, Walk], None] | None = None,
 ) -> list[Cluster]:
     """Raw samples of the flow, clashes not resolved, in the order they were drawn.
 
@@ -157,6 +160,7 @@ def propose(
         molecule: The rigid molecule.
         request: What is wanted.
         progress: Called with the number of samples finished.
+        watch: Called with the number of each sample and how it came about; states are kept only if it is given.
     """
     _refuse_charged(molecule)
     volume = volume_per_molecule(molecule, request.density)
@@ -165,7 +169,7 @@ def propose(
         *(t.to(parameter.device) for t in empty)
     )
 
-    def walk(members: Sequence[int]) -> list[Cluster]:
+    def walk(members: Sequence[int]) -> tuple[list[Cluster], list[Walk]]:
         parity = np.stack(
             [
                 choose_hands(
@@ -189,17 +193,20 @@ def propose(
             start,
         )
         settle = [StepApart.of(clusters_at(start, molecule, parity))] if request.contacts else []
-        pose, solution = model.sample(batch, start, request.steps, settle=settle)
+        pose, solution = model.sample(batch, start, request.steps, settle=settle, keep=watch is not None)
         clusters = clusters_at(pose, molecule, parity)
         for i, cluster in zip(members, clusters, strict=True):
             cluster.info.update(sample=i, volume=volume, calls=solution.calls)
-        return clusters
+        return clusters, walks_of(model, batch, solution) if watch is not None else []
 
     on_cpu = parameter.device.type == "cpu"
     chunk = max(1, (_BODIES_PER_CHUNK if on_cpu else _BODIES_PER_DEVICE) // request.copies)
     chunks = [range(first, min(first + chunk, request.samples)) for first in range(0, request.samples, chunk)]
     clusters: list[Cluster] = []
-    for made in _in_threads(walk, chunks, torch.get_num_threads() if on_cpu else 1):
+    for made, walks in _in_threads(walk, chunks, torch.get_num_threads() if on_cpu else 1):
+        if watch is not None:
+            for i, one in enumerate(walks, len(clusters)):
+                watch(i, one)
         clusters += made
         if progress is not None:
             progress(len(clusters))
@@ -207,8 +214,8 @@ def propose(
 
 
 def _in_threads(
-    walk: Callable[[Sequence[int]], list[Cluster]], chunks: Sequence[Sequence[int]], threads: int
-) -> Iterator[list[Cluster]]:
+    walk: Callable[[Sequence[int]], Made], chunks: Sequence[Sequence[int]], threads: int
+) -> Iterator[Made]:
     """Results in the order of the chunks. Threads that share a chunk would mostly wait for each other."""
     if min(threads, len(chunks)) < 2:
         yield from map(walk, chunks)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kflow_sci.errors import PackingError
+
 if TYPE_CHECKING:
     from kflow_sci.assembly.lattice.packing import Packing
     from kflow_sci.assembly.search.run import SearchResult
@@ -106,6 +108,9 @@ def command(
     from kflow_sci.cli.common import cores, out_dir, progress_bar, refuse_overwrite
 
     check_options(trials, keep, seconds, 1 if workers is None else workers)
+    count = DEFAULT_COPIES if copies is None else copies
+    if count < 1:
+        raise PackingError(f"copies is {count}, but a cluster has at least 1 molecule: give a larger number")
     calculator = _calculator(rerank)
     shapes, strain = read_conformers(source, conformers, seed)
     problem = make_problem(shapes, strain, groups, z_prime, seed)
@@ -141,7 +146,7 @@ def command(
         "trials_done": result.trials, "failures": dict(result.failures), "stopped": result.stopped,
         "seconds": round(result.seconds, 1),
     }  # fmt: skip
-    _write(out, problem, packings, DEFAULT_COPIES if copies is None else copies, settings)
+    _write(out, problem, packings, count, settings)
     if not result.stopped:
         clear_parts(folder)
     _show(problem, result, packings, out)

@@ -25,9 +25,9 @@ from kflow_sci.assembly.lattice.record import record_of
 from kflow_sci.assembly.search.excluded import Excluded
 from kflow_sci.assembly.search.listing import Recipe, read_smiles, write_card, write_table
 from kflow_sci.assembly.search.run import check_options, search
-from kflow_sci.assembly.search.starts import RandomProposal, choose_groups
+from kflow_sci.assembly.search.starts import RandomProposal, choose_groups, named_groups
 from kflow_sci.assembly.search.suitable import check_field, check_molecule
-from kflow_sci.errors import KFlowError, MoleculeError, OutputError
+from kflow_sci.errors import KFlowError, MoleculeError, OutputError, PackingError
 
 PART = 4  # molecules; what a kill can lose
 _DECIMALS = 5
@@ -83,6 +83,7 @@ def make_crystals(
         OutputError: the output cannot be written.
     """
     check_options(recipe.trials, recipe.keep, None, workers)
+    check_recipe(recipe)
     listed = read_smiles(smiles_file)
     if molecules is not None:
         if molecules < 1:
@@ -106,6 +107,7 @@ def make_crystals(
     made = [row for row in rows if row["made"]]
     skipped = Counter(str(row["reason"]) for row in rows if not row["made"])
     if not made:
+        clear_parts(folder)
         reasons = ", ".join(f"{reason} {count}" for reason, count in skipped.most_common(3))
         raise MoleculeError(
             f"none of the {len(rows)} molecules of {smiles_file} gave crystals ({reasons}): {rows[0]['message']}"
@@ -122,6 +124,22 @@ def make_crystals(
     write_card(card, out, recipe, made, skipped, count, len(excluded.inchikeys))
     clear_parts(folder)
     return FactoryReport(len(made), count, skipped, table, card)
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse what no molecule of a list could be made with.
+
+    Raises:
+        PackingError: an unknown group, or an option out of range.
+    """
+    named_groups(recipe.groups)
+    for name, value, least in (
+        ("copies", recipe.copies, 2),
+        ("window", recipe.window, 0),
+        ("seed", recipe.seed, 0),
+    ):
+        if not value >= least:
+            raise PackingError(f"{name} is {value:g}, but must be {least} or more: choose another number")
 
 
 def make_part(path: Path, smiles: Iterable[str], recipe: Recipe, excluded: Excluded) -> None:

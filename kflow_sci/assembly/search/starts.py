@@ -172,6 +172,20 @@ def random_rotations(count: int, rng: np.random.Generator) -> Float[np.ndarray, 
     return Rotation.from_quat(rng.standard_normal((count, 4))).as_matrix()
 
 
+def named_groups(names: str | Sequence[str]) -> tuple[list[SpaceGroup], bool]:
+    """The groups of a list, and whether it says ``common``.
+
+    Raises:
+        PackingError: a name is unknown, or there is none.
+    """
+    words = [w.strip() for w in (names.split(",") if isinstance(names, str) else names)]
+    words = [w for w in words if w]
+    if not words:
+        raise PackingError("no space group is named: give --groups common, or names such as P21/c,P-1")
+    common = words == ["common"]
+    return [SpaceGroup.named(word) for word in (COMMON if common else words)], common
+
+
 def choose_groups(
     names: str | Sequence[str], molecule: Molecule
 ) -> tuple[tuple[SpaceGroup, ...], tuple[float, ...]]:
@@ -185,12 +199,7 @@ def choose_groups(
     Raises:
         PackingError: a name is unknown, or no group is fit for a handed molecule.
     """
-    words = [w.strip() for w in (names.split(",") if isinstance(names, str) else names)]
-    words = [w for w in words if w]
-    if not words:
-        raise PackingError("no space group is named: give --groups common, or names such as P21/c,P-1")
-    common = words == ["common"]
-    groups = [SpaceGroup.named(word) for word in (COMMON if common else words)]
+    groups, common = named_groups(names)
     known = {SpaceGroup.named(name).name: weight for name, weight in COMMON.items()}
     weights = [known.get(group.name, min(COMMON.values())) for group in groups]
     if molecule.handed:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kflow_sci.assembly.scoring.results import Report
 
 WIDE = 130  # columns of a terminal that has room for explanations
-SHORT = {"molecules": "mol."}  # units that would not fit
+SHORT = {"molecules": "mol.", "pairs/molecule": "per mol."}  # units that would not fit
 ARROWS = {"lower": "↓", "higher": "↑", "target 1": "1"}
 
 
@@ -130,6 +130,7 @@ def _show(report: Report) -> None:
         title=f"Scores, {meta['samples']} samples of {meta['references']} references",
         title_justify="left",
         box=SIMPLE,
+        padding=(0, 1, 0, 0),
     )
     table.add_column("measure", no_wrap=True)
     for head in ("mean", "95 %", "best", "failed", "floor"):
@@ -155,14 +156,14 @@ def _show(report: Report) -> None:
     console.print(table)
     console.print(_published_table(report))
     console.print(
-        "↓ lower is better, ↑ higher is better, 1 should be 1; best: of the samples of each reference; n: references "
-        "behind the mean."
+        "↓ lower is better, ↑ higher is better, 1 should be 1; best: of the samples of each reference"
+        + ("; n: references behind the mean." if wide else ".")
     )
     console.print(
         f"floor: {next(iter(FLOORS))}; truth: {list(FLOORS)[-1]}; {FLOORS_OF}. More floors are in the json."
     )
     console.print(
-        "Published means take the best repeat of each cluster. "
+        "Published means take the best repeat of each cluster; the second drops PM above 100 Å or not a number. "
         "PM by index scores a renumbered perfect crystal like a random heap."
     )
     if meta["failed_samples"]:
@@ -189,9 +190,14 @@ def _published_table(report: Report) -> Table:
 
     from kflow_sci.assembly.scoring.floors import FLOORS
 
-    table = Table(title="Published protocol (AssembleFlow's definitions)", title_justify="left", box=SIMPLE)
-    for head in ("measure", "first line", "95 %", "second line", "kept", "floor", "truth"):
-        table.add_column(head, justify="left" if head == "measure" else "right", no_wrap=head == "measure")
+    table = Table(
+        title="Published protocol (AssembleFlow's definitions)",
+        title_justify="left",
+        box=SIMPLE,
+        padding=(0, 1, 0, 0),
+    )
+    for head in ("measure", "first", "95 %", "second", "kept", "floor", "truth"):
+        table.add_column(head, justify="left" if head == "measure" else "right", no_wrap=True)
     ends = (next(iter(FLOORS.values())), list(FLOORS.values())[-1])
     for name, entry in report.published.items():
         interval = _interval(entry["low"], entry["high"]) if "low" in entry else ""
@@ -207,6 +213,8 @@ def _interval(low: float, high: float) -> str:
 
 
 def _number(value: float) -> str:
+    """Four digits or so."""
     from kflow_sci.report.tables import show
 
-    return show(value, 3)
+    decimals = 3 if abs(value) < 10 else 2 if abs(value) < 100 else 1
+    return show(0.0 if abs(value) < 5e-4 else value, decimals)

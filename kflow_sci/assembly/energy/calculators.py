@@ -66,8 +66,8 @@ def energy_function(name: str) -> Energy:
         name: ``mmff``: ``interaction.interaction_energy``, MMFF94 contacts and charges where RDKit has types for every
             atom, else UFF contacts and Gasteiger charges; milliseconds for 400 atoms.
             ``uff``: 12-6 contacts of UFF as RDKit has them, no charges; milliseconds.
-            ``gfn2``, ``gfn1``: GFN2-xTB or GFN1-xTB by tblite; tens of seconds for 400 atoms.
-            ``gfnff``: GFN-FF by the program ``xtb``; seconds.
+            ``gfn2``, ``gfn1``: GFN2-xTB or GFN1-xTB by tblite; 5 s of one core for 136 atoms, minutes for 400.
+            ``gfnff``: GFN-FF by the program ``xtb``, which must be on the PATH.
             ``ase:MODULE.CLASS``: a calculator of ASE, or a function that makes one, called without arguments.
 
     Returns:

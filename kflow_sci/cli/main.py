@@ -24,6 +24,7 @@ COMMANDS = {
     "data": "Get crystals, and turn them into data sets of clusters.",
     "train": "Train a model as a config says.",
     "score": "Compare predicted clusters with reference clusters.",
+    "bench": "Compare methods under one budget, beside the floors.",
 }
 
 BAD_INPUT = 2

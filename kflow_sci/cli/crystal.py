@@ -45,7 +45,7 @@ class TimeType(click.ParamType):
 @click.command(name="crystal")
 @click.argument("source", metavar="INPUT")
 @click.option("--groups", default="common", show_default=True, help="Space groups: common, or P21/c,P-1,…")
-@click.option("--trials", type=int, default=300, show_default=True, help="Starts.")
+@click.option("--trials", type=int, default=1000, show_default=True, help="Starts.")
 @click.option("--time", "seconds", type=TimeType(), help="Start no more trials after this time: 60s, 5min.")
 @click.option("--keep", type=int, default=30, show_default=True, help="Crystals to keep.")
 @click.option(
@@ -99,7 +99,7 @@ def command(
     called again, it goes on.
 
     \b
-    Example:  kflow crystal "O=C1NC(=O)c2ccccc12" --trials 500 --out phthalimide
+    Example:  kflow crystal "O=C1NC(=O)c2ccccc12" --time 60s --out phthalimide
     """
     from kflow_sci.assembly import DEFAULT_COPIES
     from kflow_sci.assembly.data.parts import clear_parts, parts_folder

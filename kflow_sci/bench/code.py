@@ -23,21 +23,20 @@ def code_digest(modules: Sequence[str]) -> str:
         modules: Full names, ``kflow_sci.training.clusters``. What is imported by name at run time is not seen and must
             be listed.
     """
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     pending = [*modules]
     while pending:
         name = pending.pop()
-        if name in seen or _path(name) is None:
+        path = _path(name)
+        if name in seen or path is None:
             continue
-        seen.add(name)
-        pending += _read(name)[1]
-    total = hashlib.sha256()
-    for name in sorted(seen):
-        total.update(f"{name}\n{_read(name)[0]}\n".encode())
-    return total.hexdigest()[:16]
+        # Asked anew each time: somebody may edit the package while a long benchmark runs.
+        seen[name], found = _read(path, path.stat().st_mtime_ns)
+        pending += found
+    text = "".join(f"{name} {digest}\n" for name, digest in sorted(seen.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@cache
 def _path(name: str) -> Path | None:
     """The file of a module of the package, None for what is no module of it."""
     first, *rest = name.split(".")
@@ -51,10 +50,9 @@ def _path(name: str) -> Path | None:
 
 
 @cache
-def _read(name: str) -> tuple[str, tuple[str, ...]]:
+def _read(path: Path, stamp: int) -> tuple[str, tuple[str, ...]]:
     """Digest of a module without its docstrings, and what it imports."""
-    path = _path(name)
-    tree = ast.parse(path.read_text(encoding="utf-8") if path is not None else "")
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     found = tuple(_imported(tree))
     for node in ast.walk(tree):
         if (

@@ -15,6 +15,7 @@ from typing import Any
 
 from kflow_sci import __version__
 from kflow_sci.bench.gather import COMPARED, Line, compare
+from kflow_sci.bench.methods import ABLATION
 from kflow_sci.bench.run import Plan
 from kflow_sci.files import atomic_write
 from kflow_sci.report.tables import Column, Estimate, Row, markdown_table, show, write_csv
@@ -135,6 +136,15 @@ class Document:
             f"Volume: floors are given the true one (from {volume}); learned methods "
             + ("keep or change that of the start." if task.has_starts else "guess it from the molecule.")
         )
+        if any(line.method.name == ABLATION for line in self.lines):
+            text.append(
+                "K-Flow and plain flow matching sample as they do for a user"
+                + (
+                    ", but from given starts without their contact steps."
+                    if task.has_starts
+                    else ", contact steps included; no other learned method has such steps."
+                )
+            )
         text.append(
             "Samples are scored as they come, no clash is resolved afterwards. Means are over crystals of the mean "
             "over samples and seeds, in brackets 95 % bootstrap intervals over crystals. A sample that failed counts "
@@ -156,6 +166,7 @@ class Document:
             return []
         columns = [Column("method", "K-Flow (graph, overlap) minus …")]
         columns += [column for column in (*_OURS, *_PUBLISHED) if column.key in COMPARED]
+        columns.append(Column("n", "crystals, at least"))
         above = "Differences, paired by crystal; an interval without 0 is a difference:"
         return ["## K-Flow against each", above, markdown_table(rows, columns).rstrip()]
 

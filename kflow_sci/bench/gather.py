@@ -70,6 +70,7 @@ def compare(lines: Sequence[Line]) -> list[Row]:
         row: dict[str, Any] = {"method": line.method.title}
         for name in COMPARED:
             row[name] = estimate(found.values[name] - line.values[name])
+        row["n"] = f"{min(row[name].n for name in COMPARED)} of {line.row['crystals']}"
         rows.append(row)
     return rows
 

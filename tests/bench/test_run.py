@@ -175,6 +175,14 @@ def test_another_number_of_samples_takes_the_training_from_before(store: Path, r
     assert outcome.made == ("sample", "score")
 
 
+def test_a_budget_in_time_ends_training_and_the_steps_are_told(store: Path, root: Path) -> None:
+    budget = Budget("a moment", "cpu", minutes=1e-4)
+    outcomes = run_bench(plan(store, root, "gnn-md", budget=budget), in_this_process)
+    (line,) = gather(outcomes)
+    assert not outcomes[0].reason and line.row["steps"] >= 1
+    assert line.row["train_minutes"] >= 1e-4
+
+
 def test_force_does_all_again(store: Path, root: Path) -> None:
     (outcome,) = again(store, root, "gnn-md", seeds=[0], force=True)
     assert outcome.made == ("train", "sample", "score") and not outcome.reason

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kflow_sci.cli.common import RecordedCommand, command_line
+
 if TYPE_CHECKING:
     from kflow_sci.assembly.cluster import Cluster
+    from kflow_sci.assembly.model.walk import Walk
     from kflow_sci.assembly.molecule import Molecule
 
-FILES = ("clusters.extxyz", "summary.csv", "best.png", "settings.json")
+FILES = ("clusters.extxyz", "summary.csv", "best.png", "report.html", "settings.json")
 
 
 class StepsType(click.ParamType):
@@ -37,7 +40,7 @@ class StepsType(click.ParamType):
         return steps
 
 
-@click.command(name="assemble")
+@click.command(name="assemble", cls=RecordedCommand)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option(
     "--copies", type=int, help="Molecules per cluster.  [default: 17, as in the published benchmark]"
@@ -124,10 +127,12 @@ def command(
         refuse_overwrite(folder, FILES, force)
         out_dir(folder)
     for source, molecule, folder in zip(inputs, molecules, folders, strict=True):
+        walks: dict[int, Walk] = {}
         with progress_bar(f"{molecule.formula}", samples) as advance:
-            clusters = propose(model, molecule, request, progress=advance)
+            clusters = propose(model, molecule, request, progress=advance, watch=walks.__setitem__)
         clusters = finish(clusters, resolve)
         settings = {
+            "command": command_line(),
             "input": source,
             "copies": request.copies,
             "samples": samples,
@@ -140,7 +145,7 @@ def command(
             "device": device,
             "weights": {"sha256": sha256(weights or default_weights()), "step": header.get("step")},
         }
-        _write(folder, molecule, clusters, settings)
+        _write(folder, molecule, clusters, walks, settings)
         _show(molecule, clusters, folder)
 
 
@@ -160,12 +165,20 @@ def _distinct(molecules: list[Molecule]) -> list[str]:
     return names
 
 
-def _write(folder: Path, molecule: Molecule, clusters: list[Cluster], settings: dict[str, object]) -> None:
+def _write(
+    folder: Path,
+    molecule: Molecule,
+    clusters: list[Cluster],
+    walks: dict[int, Walk],
+    settings: dict[str, object],
+) -> None:
     import json
 
     from kflow_sci import __version__
     from kflow_sci.assembly.writing import write_clusters
     from kflow_sci.files import atomic_write
+    from kflow_sci.report.page.document import write_page
+    from kflow_sci.report.page.payload import Candidate
     from kflow_sci.report.plots import draw_clusters
     from kflow_sci.report.tables import write_csv
 
@@ -175,13 +188,20 @@ def _write(folder: Path, molecule: Molecule, clusters: list[Cluster], settings: 
         [{k: v for k, v in c.info.items() if not isinstance(v, dict | list)} for c in clusters],
     )
     draw_clusters(clusters, folder / "best.png")
+    record = {
+        "kflow_sci": __version__,
+        "formula": molecule.formula,
+        "smiles": molecule.smiles,
+        **settings,
+    }
+    write_page(
+        folder / "report.html",
+        [Candidate(cluster, walks.get(cluster.info["sample"])) for cluster in clusters],
+        title=molecule.name,
+        command=str(settings["command"]),
+        made={key: value for key, value in record.items() if key != "command"},
+    )
     with atomic_write(folder / "settings.json") as path:
-        record = {
-            "kflow_sci": __version__,
-            "formula": molecule.formula,
-            "smiles": molecule.smiles,
-            **settings,
-        }
         path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -212,4 +232,6 @@ def _show(molecule: Molecule, clusters: list[Cluster], folder: Path) -> None:
     console.print(table)
     if len(clusters) > 20:
         console.print(f"… and {len(clusters) - 20} more in {folder / 'summary.csv'}")
-    console.print(f"Look at {folder / 'best.png'}; all poses are in {folder / 'clusters.extxyz'}.")
+    console.print(
+        f"Look at {folder / 'report.html'} in a browser, or best.png; all poses are in {folder / 'clusters.extxyz'}."
+    )

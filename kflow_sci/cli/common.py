@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,20 @@ import click
 
 from kflow_sci.errors import OutputError
 from kflow_sci.files import output_folder
+
+
+class RecordedCommand(click.Command):
+    """A command that remembers the words it was called with; see ``command_line``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["kflow_sci.words"] = list(args)
+        return super().parse_args(ctx, args)
+
+
+def command_line() -> str:
+    """What was typed to call the command that runs, quoted as a shell takes it; of a ``RecordedCommand`` only."""
+    context = click.get_current_context()
+    return shlex.join([*context.command_path.split(), *context.meta["kflow_sci.words"]])
 
 
 def out_dir(path: str | Path) -> Path:

@@ -20,6 +20,7 @@ from kflow_sci.errors import KFlowError
 
 COMMANDS = {
     "assemble": "Make candidate clusters of a molecule, given as a SMILES or a file.",
+    "view": "Look at clusters in the browser.",
     "crystal": "Search for the crystals of a molecule, ranked by lattice energy.",
     "data": "Get crystals, and turn them into data sets of clusters.",
     "train": "Train a model as a config says.",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import os
+import shlex
 from pathlib import Path
 
 import ase.io
@@ -52,6 +54,7 @@ def test_a_smiles_becomes_files(weights: Path, tmp_path: Path, capsys: pytest.Ca
     assert sorted(p.name for p in out.iterdir()) == [
         "best.png",
         "clusters.extxyz",
+        "report.html",
         "settings.json",
         "summary.csv",
     ]
@@ -62,6 +65,9 @@ def test_a_smiles_becomes_files(weights: Path, tmp_path: Path, capsys: pytest.Ca
     rows = list(csv.DictReader((out / "summary.csv").open()))
     assert [row["rank"] for row in rows] == ["1", "2", "3"]
     settings = json.loads((out / "settings.json").read_text())
+    words = [UREA_SMILES, "--copies", "5", "--samples", "3", "--seed", "4"]
+    assert shlex.split(settings["command"])[: 2 + len(words)] == ["kflow", "assemble", *words]
+    assert settings["command"] in html.unescape((out / "report.html").read_text())
     assert (settings["seed"], settings["copies"], settings["formula"]) == (4, 5, "CH4N2O")
     assert "CH4N2O" in capsys.readouterr().out
 

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Int
@@ -84,7 +84,18 @@ def _frame(atoms: Atoms, label: str) -> Frame:
             )
         molecule = number_without_gaps(column.tolist())
     identity = str(atoms.info.get("id", "")).strip()
-    return Frame(atoms.numbers.astype(np.int64), atoms.positions.astype(np.float64), molecule, identity)
+    return Frame(
+        atoms.numbers.astype(np.int64), atoms.positions.astype(np.float64), molecule, identity, _info(atoms)
+    )
+
+
+def _info(atoms: Atoms) -> dict[str, Any]:
+    """The values of a frame's comment line as plain ones; ASE files the energy under the results of a calculator."""
+    results = {} if atoms.calc is None else {k: v for k, v in atoms.calc.results.items() if np.ndim(v) == 0}
+    return {
+        key: value.item() if isinstance(value, np.generic) else value
+        for key, value in {**atoms.info, **results}.items()
+    }
 
 
 def read_groups(

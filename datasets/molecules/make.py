@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rdkit import Chem, rdBase
-from rdkit.Chem import Lipinski, rdForceFieldHelpers, rdMolDescriptors
+from rdkit.Chem import rdForceFieldHelpers, rdMolDescriptors
 
 if TYPE_CHECKING:
     from kflow_sci.assembly.search.excluded import Excluded
@@ -198,8 +198,8 @@ def describe(mol: Chem.Mol, key: str, scaffold: str) -> dict[str, object]:
         "inchikey": key,
         "atoms": Chem.AddHs(mol).GetNumAtoms(),
         "rotatable": rdMolDescriptors.CalcNumRotatableBonds(mol),
-        "donors": Lipinski.NumHDonors(mol),
-        "acceptors": Lipinski.NumHAcceptors(mol),
+        "donors": rdMolDescriptors.CalcNumHBD(mol),
+        "acceptors": rdMolDescriptors.CalcNumHBA(mol),
         "scaffold": scaffold,
     }
 

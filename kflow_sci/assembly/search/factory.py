@@ -24,13 +24,14 @@ from kflow_sci.assembly.lattice.cutting import cluster_from_packing
 from kflow_sci.assembly.lattice.record import record_of
 from kflow_sci.assembly.search.excluded import Excluded
 from kflow_sci.assembly.search.listing import Recipe, read_smiles, write_card, write_table
-from kflow_sci.assembly.search.run import check_options, search
+from kflow_sci.assembly.search.run import check_options, fingerprint_of, search
 from kflow_sci.assembly.search.starts import RandomProposal, choose_groups, named_groups
 from kflow_sci.assembly.search.suitable import check_field, check_molecule
 from kflow_sci.errors import KFlowError, MoleculeError, OutputError, PackingError
 
 PART = 4  # molecules; what a kill can lose
 _DECIMALS = 5
+_EVERY_KIND = "NC(=O)c1sc(F)c(Cl)c1C#N"
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def make_crystals(
         raise OutputError(f"cannot write {out}: it is a folder: name a file")
     folder = parts_folder(out)
     digest = hashlib.sha256(repr((sorted(excluded.inchikeys), sorted(excluded.graphs))).encode()).hexdigest()
-    parts = cut(listed, folder, [VERSION, asdict(recipe), digest], size=PART)
+    parts = cut(listed, folder, [VERSION, asdict(recipe), digest, *_parameters()], size=PART)
     names: list[Path] = []
     rows: list[dict[str, Any]] = []
     work = partial(make_part, recipe=recipe, excluded=excluded)
@@ -124,6 +125,14 @@ def make_crystals(
     write_card(card, out, recipe, made, skipped, count, len(excluded.inchikeys))
     clear_parts(folder)
     return FactoryReport(len(made), count, skipped, table, card)
+
+
+def _parameters() -> list[Any]:
+    """What parts of an earlier run must agree in: the force field, told by a molecule of many kinds of atoms."""
+    from kflow_sci.assembly.forcefield.parameters import force_field
+    from kflow_sci.assembly.reading.embed import from_smiles
+
+    return fingerprint_of(force_field((from_smiles(_EVERY_KIND, conformers=1),)))
 
 
 def check_recipe(recipe: Recipe) -> None:

@@ -176,8 +176,10 @@ def _lower(lowest: float | None, rows: Sequence[Row]) -> float | None:
 
 
 def fingerprint_of(field: ForceField) -> list[Any]:
-    """Plain values that change whenever the energies of a force field would."""
-    digest = hashlib.sha256()
+    """Plain values that change whenever the parameters of a force field or the way of relaxing do."""
+    from kflow_sci.assembly.forcefield.relax import STAGES, TOLERANCE
+
+    digest = hashlib.sha256(repr((STAGES, TOLERANCE)).encode())
     for values in (*field.types, *field.charges, field.distance, field.depth):
         digest.update(np.ascontiguousarray(values).tobytes())
     return [field.name, field.charge_name, field.form, field.steepness, digest.hexdigest()[:16]]

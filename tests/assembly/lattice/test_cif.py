@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
+from typing import Any
 
 import gemmi
 import numpy as np
@@ -53,7 +54,7 @@ def test_gemmi_ase_and_pymatgen_read_the_same_crystal(name: str) -> None:
     np.testing.assert_allclose(small.cell.parameters, crystal.parameters, atol=1e-5)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        atoms = ase.io.read(io.StringIO(text), format="cif")
+        atoms: Any = ase.io.read(io.StringIO(text), format="cif")
         structure = CifParser.from_str(text).parse_structures(primitive=False)[0]
     assert len(atoms) == len(structure) == count
     assert atoms.get_volume() == pytest.approx(crystal.volume * crystal.copies, rel=1e-5)

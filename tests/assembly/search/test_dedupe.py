@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ def test_what_counts_as_one_crystal_agrees_with_pymatgen(relaxed: list[Packing])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
 
-        def structure(k: int) -> object:
+        def structure(k: int) -> Any:
             found = CifParser.from_str(cif_text(relaxed[k])).parse_structures(primitive=True)[0]
             found.remove_species(["H"])
             return found

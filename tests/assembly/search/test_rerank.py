@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from tests.assembly.lattice.test_packing import packing
 class Denser(Calculator):
     """Energy in eV: the volume of the cell in Å^3, so that the densest crystal is the lowest."""
 
-    implemented_properties: ClassVar[list[str]] = ["energy"]
+    implemented_properties = ["energy"]  # noqa: RUF012
 
     def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
         super().calculate(atoms, properties, system_changes)

@@ -121,9 +121,9 @@ def test_strain_of_a_conformer_is_added_to_its_energy(urea: Problem, urea_field:
         assert other["energy"] == pytest.approx(one["energy"] + 7.0)
     before = shortlist(crystals_of(plain, urea.conformers), urea_field, 3)
     after = shortlist(crystals_of(strained, urea.conformers), urea_field, 3)
-    for one, other in zip(before, after, strict=True):
-        assert other.info["energy"] == pytest.approx(one.info["energy"] + 7.0, abs=1e-3)
-        assert other.info["strain"] == 7.0
+    for plain_one, strained_one in zip(before, after, strict=True):
+        assert strained_one.info["energy"] == pytest.approx(plain_one.info["energy"] + 7.0, abs=1e-3)
+        assert strained_one.info["strain"] == 7.0
 
 
 def test_rows_are_plain_json(urea: Problem, urea_field: ForceField) -> None:

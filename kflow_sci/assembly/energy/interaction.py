@@ -85,7 +85,7 @@ def interaction_energy(
         .15 to .9 Å and two random balls, after their clashes were resolved; Spearman's correlation of energy and
         disturbance is .87 (.82 without the wall).
     """
-    field = force_field(cluster.molecules, charges)
+    field = force_field(cluster.molecules, charges, "auto")
     terms, _ = _sum_pairs(cluster, field, gradient=False)
     return terms
 
@@ -102,7 +102,7 @@ def energy_and_gradient(
     Raises:
         ClusterError, ConfigError, MoleculeError: as ``interaction_energy``.
     """
-    terms, slope = _sum_pairs(cluster, force_field(cluster.molecules, charges), gradient=True)
+    terms, slope = _sum_pairs(cluster, force_field(cluster.molecules, charges, "auto"), gradient=True)
     starts = _starts(cluster)
     arm = Stack.of([cluster]).arm
     return terms, np.add.reduceat(slope, starts), np.add.reduceat(np.cross(arm, slope), starts)

@@ -23,7 +23,7 @@ MEMORY = 8
 # Longest step of any coordinate in one iteration, Å.
 LONGEST = 0.4
 # How the descent of a stage ended.
-STEPS_DONE, CONVERGED, STUCK, COLLAPSED, NOT_FINITE = 0, 1, 2, 3, 4
+STEPS_DONE, CONVERGED, STUCK, COLLAPSED, APART, NOT_FINITE = 0, 1, 2, 3, 4, 5
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
@@ -97,7 +97,7 @@ def _energy(
     by_cell, by_place, by_turn = np.empty((3, 3)), np.empty((z, 3)), np.empty((z, 3))
     volume = np.linalg.det(cell)
     if not volume > 0.0:
-        return np.inf, 0, cell, place, orientation
+        return np.inf, -1, cell, place, orientation
     contacts, charges, tail, images = sum_pairs(
         bodies, tables, symmetry, cell, place, orientation, by_cell, by_place, by_turn
     )
@@ -150,7 +150,7 @@ def descend(
     )
     calls = 1
     if images < 0 or not math.isfinite(value):
-        end = COLLAPSED if images < 0 or value == np.inf else NOT_FINITE
+        end = COLLAPSED if images < 0 else (APART if value == np.inf else NOT_FINITE)
         return cell, place, orientation, value, np.inf, end, calls
     steps, changes = np.zeros((MEMORY, n)), np.zeros((MEMORY, n))
     rho, alpha = np.zeros(MEMORY), np.zeros(MEMORY)

@@ -1,8 +1,9 @@
 """Parameters of the pair energy: van der Waals contacts and point charges of rigid molecules.
 
-The one idea: MMFF94 where RDKit can type every atom, because its contacts and its charges were fitted together and
-know hydrogen bonds; else the van der Waals table of UFF, which has every element, with Gasteiger charges or none.
-Which one was used travels with the result.
+The one idea: every set of contacts is a table of distances and depths for pairs of types, and charges are chosen
+apart from it: MMFF94's where RDKit can type every atom and they add up, else Gasteiger's, else none. Crystals use the
+contacts that were fitted to crystals, finite clusters those of MMFF94, or UFF's, which has every element. Which ones
+were used travels with the result.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from kflow_sci.assembly.bonds import bonded_pairs
 from kflow_sci.assembly.contacts import polar_hydrogens
 from kflow_sci.assembly.elements import NUMBER_OF, SYMBOLS
 from kflow_sci.assembly.forcefield.bond_orders import bond_orders
+from kflow_sci.assembly.forcefield.fitted import fitted_contacts
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.errors import ConfigError, MoleculeError
 
@@ -29,7 +31,7 @@ KJ_PER_KCAL = 4.184
 # Energy of two unit charges 1 Å apart, kJ/mol (CODATA 2018: e² N_A / 4 π ε₀).
 COULOMB = 1389.35458
 CHARGES = ("auto", "mmff", "gasteiger", "none")
-CONTACTS = ("auto", "mmff", "uff")
+CONTACTS = ("fitted", "auto", "mmff", "uff")
 FORMS = ("exp-6", "12-6", "9-6", "14-7")
 
 # Distance of least energy (Å) and depth (kcal/mol) of two like atoms. Rappé, Casewit, Colwell, Goddard & Skiff,
@@ -48,7 +50,7 @@ class ForceField:
     """What the pair energy needs to know of the atoms of a few molecules.
 
     Attributes:
-        name: ``MMFF94`` (buffered 14-7 contacts) or ``UFF`` (Lennard-Jones 12-6 contacts).
+        name: ``fitted`` or ``UFF`` (Lennard-Jones 12-6 contacts), or ``MMFF94`` (buffered 14-7 contacts).
         charge_name: ``MMFF94``, ``Gasteiger``, ``given`` or ``none``.
         types: Per molecule the type of each atom, ``(n,)``: a row of the two tables.
         charges: Per molecule the charge of each atom, ``(n,)``, in elementary charges.
@@ -71,7 +73,7 @@ class ForceField:
 def force_field(
     molecules: Sequence[Molecule],
     charges: str | Sequence[Float[np.ndarray, " n"]] = "auto",
-    contacts: str = "auto",
+    contacts: str = "fitted",
 ) -> ForceField:
     """Parameters for the contacts and charges between copies of these molecules.
 
@@ -79,7 +81,8 @@ def force_field(
         molecules: The templates of a cluster.
         charges: ``auto`` takes MMFF94 charges, else Gasteiger's, else none; ``mmff``, ``gasteiger`` and ``none``
             insist; or the charges of the atoms of each molecule, in elementary charges.
-        contacts: ``auto`` takes MMFF94 contacts where every atom has a type, else UFF's; ``mmff`` and ``uff`` insist.
+        contacts: ``fitted`` takes those fitted to crystals (UFF's for elements they lack); ``auto`` MMFF94
+            contacts where every atom has a type, else UFF's; ``mmff`` and ``uff`` insist.
 
     Raises:
         ConfigError: an unknown word for ``charges`` or ``contacts``, or charges that do not fit the atoms.
@@ -107,7 +110,10 @@ def _force_field(molecules: tuple[Molecule, ...], charges: str, contacts: str) -
     typed = _mmff(molecules, mols)
     if contacts == "mmff" and typed is None:
         raise MoleculeError(f"{names}: some atom has no MMFF94 type: use contacts='auto'")
-    if typed and contacts != "uff":
+    if contacts == "fitted":
+        own = fitted_contacts(molecules, {k: (d, KJ_PER_KCAL * e) for k, (d, e) in _UFF.items()})
+        bare = ForceField("fitted", "none", own[0], _no_charges(molecules), own[1], own[2], "12-6")
+    elif typed and contacts != "uff":
         bare = ForceField("MMFF94", "none", typed[0], _no_charges(molecules), typed[1], typed[2], "14-7")
     else:
         bare = ForceField("UFF", "none", *_uff(molecules), form="12-6")

@@ -40,7 +40,14 @@ STAGES = (Stage(3.0, 0.5, 25), Stage(5.0, 0.05, 40), Stage(8.0, 0.0, 60))
 TOLERANCE = 0.05
 # A crystal this much larger or smaller than the volume its molecules usually take has flown apart or collapsed.
 LOOSEST, TIGHTEST = 3.0, 0.4
-_ENDS = ("", "", "stuck: no lower energy along the gradient", "collapsed cell", "energy not finite")
+_ENDS = (
+    "",
+    "",
+    "stuck: no lower energy along the gradient",
+    "collapsed cell",
+    "flew apart: a huge cell",
+    "energy not finite",
+)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ from kflow_sci.assembly.forcefield.energy import CUT
 from kflow_sci.assembly.forcefield.images import Bodies, Symmetry
 from kflow_sci.assembly.forcefield.parameters import COULOMB
 
+# More waves than this are the sign of a crystal that flew apart.
+MOST_WAVES = 100_000
+
 
 @njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 def sum_waves(
@@ -43,6 +46,9 @@ def sum_waves(
         by_cell: Gradient to add to.
         by_place: The same.
         by_turn: The same.
+
+    Returns:
+        The energy; infinite, and no gradient, where there would be too many waves.
     """
     z, g = len(bodies.kind), len(symmetry.handed)
     inverse = np.linalg.inv(cell)
@@ -73,6 +79,8 @@ def sum_waves(
     most = np.empty(3, dtype=np.int64)
     for x in range(3):
         most[x] = int(longest * math.sqrt((cell[x] * cell[x]).sum()) / (2.0 * math.pi))
+    if (most[0] + 1.0) * (2.0 * most[1] + 1.0) * (2.0 * most[2] + 1.0) > MOST_WAVES:
+        return np.inf
     cosine, sine = np.empty((3, most.max() + 1, count)), np.empty((3, most.max() + 1, count))
     for x in range(3):
         for a in range(count):

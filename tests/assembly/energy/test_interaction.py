@@ -10,7 +10,6 @@ from scipy.spatial.transform import Rotation
 
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.energy import interaction as module
-from kflow_sci.assembly.forcefield.parameters import KJ_PER_KCAL, force_field
 from kflow_sci.assembly.energy.interaction import (
     CHARGE_WALL,
     COULOMB,
@@ -21,6 +20,7 @@ from kflow_sci.assembly.energy.interaction import (
     with_energies,
 )
 from kflow_sci.assembly.energy.relax import resolve_clashes
+from kflow_sci.assembly.forcefield.parameters import KJ_PER_KCAL, force_field
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.errors import ClusterError, ConfigError, MoleculeError
 
@@ -257,11 +257,11 @@ def test_porphyrin_like_imbalance_falls_back_to_gasteiger(monkeypatch):
     fresh = Molecule(
         template.numbers, template.positions, bonds=template.bonds, bond_orders=template.bond_orders
     )
-    assert force_field((fresh,)).charge_name == "Gasteiger"
+    assert force_field((fresh,), contacts="auto").charge_name == "Gasteiger"
 
 
 def test_ions_without_types_have_contacts_and_no_charges():
-    field = force_field((sodium_fluoride(),))
+    field = force_field((sodium_fluoride(),), contacts="auto")
     assert (field.name, field.charge_name) == ("UFF", "none")
 
 

@@ -4,7 +4,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const find = (id) => document.getElementById(id);
-  const scene = find("scene"), curve = find("curve"), slider = find("scale"), chooser = find("candidate");
+  const scene = find("picture"), curve = find("curve"), slider = find("scale"), chooser = find("candidate");
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const CLASH = 0, BOND = 1, SHORT = 2;
   const LINES = [
@@ -320,7 +320,7 @@
     if (candidate.contacts && state.contacts !== "none") {
       const dashes = { solid: "", dash: "6 3", dot: "2 2" };
       for (const line of LINES.filter((line) => state.contacts === "all" || line.kind !== SHORT)) {
-        item(line.name, { tag: "line", with: { x1: 0, x2: 24, y1: 6, y2: 6, stroke: color(line.variable), "stroke-width": 3, "stroke-dasharray": dashes[line.dash] } });
+        item(candidate.walk && line.kind === SHORT ? `${line.name} (of the result only)` : line.name, { tag: "line", with: { x1: 0, x2: 24, y1: 6, y2: 6, stroke: color(line.variable), "stroke-width": 3, "stroke-dasharray": dashes[line.dash] } });
       }
     }
     find("legend").replaceChildren(...items);
@@ -334,7 +334,7 @@
     state.stop = entry.stops - 1;
     chooser.value = String(state.candidate);
     slider.max = String(entry.stops - 1);
-    for (const id of ["steps", "shells"]) find(id).hidden = !walk;
+    for (const id of ["steps", "shells", "along"]) find(id).hidden = !walk;
     find("previous").disabled = state.candidate === 0;
     find("next").disabled = state.candidate === data.candidates.length - 1;
     document.querySelectorAll("tr.shown").forEach((row) => row.classList.remove("shown"));

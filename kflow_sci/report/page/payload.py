@@ -62,8 +62,7 @@ class Payload:
 def pack(candidates: Sequence[Candidate], room: int) -> Payload:
     """Pack as many candidates as there is room for, the first ones whole.
 
-    A candidate that does not fit is packed without its walk, or without contacts; where that is too much, it and those
-    after it are left out.
+    Where not all fit, walks are left out, the last ones first, then contacts, then candidates.
 
     Args:
         candidates: Best first.
@@ -79,31 +78,36 @@ def pack(candidates: Sequence[Candidate], room: int) -> Payload:
             raise ClusterError(
                 f"cluster {number} is empty or has positions that are not finite: leave it out"
             )
+    radius = max(_reach(candidate) for candidate in candidates)
     numbers = np.unique(np.concatenate([m.numbers for c in candidates for m in c.cluster.molecules]))
-    templates: dict[int, int] = {}
+    number_of: dict[int, int] = {}  # of each template
     molecules: list[dict[str, Any]] = []
     entries: list[dict[str, Any]] = []
-    used, radius = 2000, 0.0
-    ways = [(True, True), (False, True), (False, False)]
+    sizes: list[int] = []
+    used, contacts = 2000, True
     for candidate in candidates:
-        fresh = {id(m): m for m in candidate.cluster.molecules if id(m) not in templates}
+        fresh = {id(m): m for m in candidate.cluster.molecules if id(m) not in number_of}
         packed = [_template(m) for m in fresh.values()]
-        number_of = {**templates, **{key: len(molecules) + i for i, key in enumerate(fresh)}}
-        own = len(json.dumps(packed))
-        chosen = None
-        while ways:
-            walk, contacts = ways[0]
-            entry, reach = _entry(candidate, number_of, walk, contacts)
-            size = own + len(json.dumps(entry))
-            if used + size <= room:
-                chosen = entry
-                break
-            ways = ways[1:]  # what did not fit is not tried again for those after it
-        if chosen is None:
+        numbers_then = number_of | {key: len(molecules) + i for i, key in enumerate(fresh)}
+        own = _size(packed)
+        entry = _entry(candidate, numbers_then, False, contacts)
+        if contacts and used + own + _size(entry) > room:
+            contacts = False
+            entry = _entry(candidate, numbers_then, False, False)
+        if used + own + _size(entry) > room:
             break
-        templates, used, radius = number_of, used + size, max(radius, reach)
+        number_of, used = numbers_then, used + own + _size(entry)
         molecules += packed
-        entries.append(chosen)
+        entries.append(entry)
+        sizes.append(_size(entry))
+    # What room is left goes to the walks of the first ones.
+    for i, candidate in enumerate(candidates[: len(entries)]):
+        if candidate.walk is not None:
+            entry = _entry(candidate, number_of, True, contacts)
+            used += _size(entry) - sizes[i]
+            if used > room:
+                break
+            entries[i] = entry
     if not entries:
         atoms = len(candidates[0].cluster.numbers)
         raise ClusterError(
@@ -148,8 +152,8 @@ def _template(molecule: Molecule) -> dict[str, Any]:
 
 def _entry(
     candidate: Candidate, number_of: dict[int, int], with_walk: bool, with_contacts: bool
-) -> tuple[dict[str, Any], float]:
-    """A candidate as plain values, and the farthest coordinate of its atoms from the middle."""
+) -> dict[str, Any]:
+    """A candidate as plain values."""
     cluster, walk = candidate.cluster, candidate.walk if with_walk else None
     stops = [*_stops(cluster, walk), cluster]
     positions = cluster.positions
@@ -178,8 +182,22 @@ def _entry(
             "moved": _significant(walk.moved),
             "turned": _significant(walk.turned),
         }
-    reach = max(float(np.abs((stop.positions - stop.positions.mean(axis=0)) @ axes).max()) for stop in stops)
-    return entry, reach
+    return entry
+
+
+def _size(value: object) -> int:
+    return len(json.dumps(value))
+
+
+def _reach(candidate: Candidate) -> float:
+    """Farthest that any of its atoms may lie from the middle, whichever way the cluster is turned, Å."""
+    cluster, walk = candidate.cluster, candidate.walk
+    longest = np.array([m.radius for m in cluster.molecules])[cluster.kind]
+    centroid = (
+        cluster.centroid[None] if walk is None else np.concatenate([walk.centroid, cluster.centroid[None]])
+    )
+    away = np.linalg.norm(centroid - centroid.mean(axis=1, keepdims=True), axis=-1)
+    return float((away + longest).max())
 
 
 def _stops(cluster: Cluster, walk: Walk | None) -> list[Cluster]:

@@ -31,7 +31,7 @@ class Score:
 
 
 _SCORES = (
-    Score("rank", "Rank", "Place in this list."),
+    Score("rank", "Rank", "Place in this list: the fewest clashing pairs first, then the lowest energy."),
     Score("id", "Id", "Name that the cluster carries."),
     Score(
         "sample",
@@ -78,10 +78,12 @@ _SCORES = (
     Score("volume", "Volume, Å³", "Per molecule; of kflow assemble what was asked for, not a prediction.", 1),
     Score("density", "Density, g/cm³", "Mass of the molecules over their volume.", 3),
     Score("space_group", "Group", "Space group."),
+    Score("z_prime", "Z′", "Independent molecules in the crystal.", 1),
     Score("calls", "Calls", "How often the network was asked."),
     Score("energy_model", "Energy from", "Force field and charges of the energy."),
 )
 _LATTICE = (
+    Score("rank", "Rank", "Place in this list: the lowest energy first."),
     Score(
         "energy",
         "Lattice energy, kJ/mol",

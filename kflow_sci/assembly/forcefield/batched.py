@@ -16,8 +16,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from kflow_sci.assembly.cluster import Cluster
-from kflow_sci.assembly.forcefield.energy import CUT, SWITCH, LatticeEnergy, System, check_sum, system_of
 from kflow_sci.assembly.forcefield.parameters import COULOMB, FORMS, ForceField
+from kflow_sci.assembly.forcefield.system import CUT, SWITCH, LatticeEnergy, System, check_sum, system_of
 from kflow_sci.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from kflow_sci.errors import MoleculeError
 # Distance of least energy (Å) and depth (kJ/mol) of two like atoms in 12-6 contacts; HN is a hydrogen on N or S, HO one
 # on O, and a number is that of an atom's neighbours: C4 has four, C3 fewer; N3 has three or more, O2 two.
 TABLE = {
-    "H": (3.060, 0.126), "HN": (2.035, 0.079), "HO": (1.729, 0.070), "C4": (4.005, 0.347), "C3": (3.933, 0.420),
-    "N3": (3.896, 0.311), "N2": (3.626, 0.246), "O2": (3.495, 0.247), "O1": (3.414, 0.230), "F": (3.532, 0.238),
-    "S": (4.056, 1.222), "Cl": (4.001, 1.034), "Br": (4.242, 1.010),
+    "H": (3.093, 0.103), "HN": (2.019, 0.069), "HO": (1.718, 0.060), "C4": (3.970, 0.314), "C3": (3.937, 0.364),
+    "N3": (3.801, 0.596), "N2": (3.595, 0.233), "O2": (3.493, 0.290), "O1": (3.361, 0.261), "F": (3.528, 0.224),
+    "S": (4.047, 1.220), "Cl": (4.011, 1.056), "Br": (4.215, 0.974),
 }  # fmt: skip
 # Elements that the train crystals lack keep the table they come from; the fit made UFF's distances this much larger.
 STRETCH = 1.02

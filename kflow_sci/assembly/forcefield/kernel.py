@@ -15,8 +15,8 @@ import numpy as np
 from numba import njit
 
 from kflow_sci.assembly.forcefield.contact import FAST, contact_of, screened, switch
-from kflow_sci.assembly.forcefield.energy import SWITCH
 from kflow_sci.assembly.forcefield.images import MOST_IMAGES, Bodies, Symmetry, Tables, find_images
+from kflow_sci.assembly.forcefield.system import SWITCH
 from kflow_sci.assembly.forcefield.waves import sum_waves
 
 # Atoms closer than this count as this far apart, Å: keeps the square root smooth.

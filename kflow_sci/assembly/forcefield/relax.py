@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kflow_sci.assembly.forcefield.energy import DAMPING, bodies_of, system_of, tables_of
 from kflow_sci.assembly.forcefield.parameters import ForceField
+from kflow_sci.assembly.forcefield.system import DAMPING, bodies_of, system_of, tables_of
 from kflow_sci.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import numpy as np
 from numba import njit
 
 from kflow_sci.assembly.forcefield.contact import FAST
-from kflow_sci.assembly.forcefield.energy import CUT
 from kflow_sci.assembly.forcefield.images import Bodies, Symmetry
 from kflow_sci.assembly.forcefield.parameters import COULOMB
+from kflow_sci.assembly.forcefield.system import CUT
 
 # More waves than this are the sign of a crystal that flew apart.
 MOST_WAVES = 100_000

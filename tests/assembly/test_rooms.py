@@ -12,6 +12,7 @@ HALL = "the hall"  # files that lie in no room: elements, molecules, clusters an
 KNOWS = {
     HALL: set(),
     "reading": set(),
+    "exchange": {"reading", "scoring"},
     "forcefield": set(),
     "energy": {"forcefield"},
     "scoring": set(),
@@ -20,6 +21,7 @@ KNOWS = {
     "model": {"reading", "energy", "scoring"},
     "lattice": {"reading"},
     "search": {"reading", "data", "lattice", "forcefield"},
+    "proposals": {"lattice", "model", "search"},
 }
 
 

@@ -20,18 +20,16 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial.distance import cdist
 
-from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.elements import SYMBOLS
 from kflow_sci.assembly.energy.interaction import interaction_energy
 from kflow_sci.assembly.molecule import Molecule
-from kflow_sci.assembly.superpose import superpose_either_hand
+from kflow_sci.assembly.templates import RIGID, Templates
 from kflow_sci.errors import ConfigError, ScoreError
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 NAMES = ("mmff", "uff", "gfn2", "gfn1", "gfnff", "ase:MODULE.CLASS")
-RIGID = 0.01  # Å; molecules that differ by no more share parameters, and the energy they have alone
 KJ_PER_KCAL = 4.184
 KJ_PER_HARTREE = 2625.4996394799  # CODATA 2018
 TIMEOUT = 3600.0  # s, for one run of a program
@@ -95,38 +93,17 @@ class _ForceFieldEnergy:
     """``interaction_energy`` of atoms that are fitted with rigid templates, which are remembered."""
 
     def __init__(self) -> None:
-        self.templates: dict[bytes, list[Molecule]] = {}
+        self.templates = Templates()
 
     def __call__(self, sites: Sites) -> float:
-        return interaction_energy(self.cluster(sites)).total
-
-    def cluster(self, sites: Sites) -> Cluster:
-        """The atoms as poses; a molecule of another shape than those known becomes a template of its own."""
         if len(self.templates) > _KEPT:
-            self.templates.clear()
-        molecules: list[Molecule] = []
-        kind, centroid, rotation, parity = [], [], [], []
-        for atoms in _members(sites):
-            numbers, points = sites.numbers[atoms], sites.positions[atoms]
-            known = self.templates.setdefault(numbers.tobytes(), [])
-            middle = points.mean(axis=0)
-            for template in known:
-                hand, turn, left = superpose_either_hand(template.positions, points - middle)
-                if left.max() < RIGID:
-                    break
-            else:
-                template, middle, turn = Molecule.build(numbers, points)
-                hand = 1
-                known.append(template)
-            if not any(template is other for other in molecules):
-                molecules.append(template)
-            kind.append(next(i for i, other in enumerate(molecules) if other is template))
-            centroid.append(middle)
-            rotation.append(turn)
-            parity.append(hand)
-        return Cluster(
-            tuple(molecules), np.array(kind), np.array(centroid), np.array(rotation), np.array(parity)
-        )
+            self.templates = Templates()
+        members = [(sites.numbers[a], sites.positions[a], _bare) for a in _members(sites)]
+        return interaction_energy(self.templates.cluster(members)).total
+
+
+def _bare(numbers: Int[np.ndarray, " a"], points: Float[np.ndarray, "a 3"]) -> Molecule:
+    return Molecule.build(numbers, points)[0]
 
 
 def _uff_energy(sites: Sites) -> float:

@@ -110,7 +110,7 @@ def _conformers_of(
     if len(fragments) > 1:
         raise MoleculeError(
             f"{label} holds {len(fragments)} separate molecules or ions: pass one component, the part before or after"
-            " the dot; salts and co-crystals are not supported yet"
+            " the dot; kflow assemble takes several, each with its count: A 12 B 5; salts are not supported yet"
         )
     specified = any(atom.GetChiralTag() in _TETRAHEDRAL for atom in mol.GetAtoms())
     mol = Chem.AddHs(mol)
@@ -156,6 +156,19 @@ def parse_smiles(smiles: str) -> Chem.Mol:
     if mol.GetNumAtoms() == 0:
         raise MoleculeError(f"SMILES '{_short(smiles)}' holds no atoms: give one molecule")
     return mol
+
+
+def smiles_of_inchi(inchi: str) -> str:
+    """The SMILES of an InChI; RDKit prints nothing.
+
+    Raises:
+        MoleculeError: the InChI is not valid.
+    """
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromInchi(inchi.strip())
+    if mol is None or mol.GetNumAtoms() == 0:
+        raise MoleculeError(f"'{_short(inchi)}' is not a valid InChI: mend it, or give a SMILES")
+    return str(Chem.MolToSmiles(mol))
 
 
 def _cause(log: str) -> str:

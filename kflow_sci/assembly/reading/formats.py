@@ -39,8 +39,8 @@ def read_molecule(
     """One molecule from whatever holds it.
 
     Args:
-        source: A SMILES, a path (xyz, extxyz, sdf, mol, mol2, pdb, cif), or an object that ``to_molecule`` takes. A
-            string is a path if such a file exists or its suffix is one of these; otherwise it is tried as a SMILES.
+        source: A SMILES, an InChI, a path (xyz, extxyz, sdf, mol, mol2, pdb, cif), or an object that
+            ``to_molecule`` takes. A string is a path if such a file exists or its suffix is one of these; otherwise it is tried as a SMILES.
         seed: For the conformers of a SMILES.
 
     Returns:
@@ -59,8 +59,10 @@ def read_molecule(
     if text and (os.path.isfile(source) or Path(text).suffix.lower() in KINDS):
         return read_file(Path(source if os.path.isfile(source) else text))
 
-    from kflow_sci.assembly.reading.embed import from_smiles, parse_smiles
+    from kflow_sci.assembly.reading.embed import from_smiles, parse_smiles, smiles_of_inchi
 
+    if text.startswith("InChI="):
+        return from_smiles(smiles_of_inchi(text), seed=seed)
     try:
         parse_smiles(text)
     except MoleculeError as error:
@@ -75,10 +77,14 @@ def read_molecule(
 
 
 def to_molecule(source: object) -> Molecule:
-    """A molecule from an object of ASE (``Atoms``), RDKit (``Mol``) or pymatgen (``Molecule``), or of our own.
+    """A molecule from an object of ASE (``Atoms``), RDKit (``Mol``) or pymatgen, or of our own.
+
+    Periodic atoms (ASE with a cell and ``pbc``, a pymatgen ``Structure``) are a crystal: its molecule is taken.
 
     Raises:
-        MoleculeError: the object is of no such type, is periodic, or is refused as a file would be.
+        MoleculeError: the object is of no such type, is periodic in some directions only, or is refused as a file
+            would be.
+        CrystalError: the crystal is refused.
     """
     if isinstance(source, Molecule):
         return source
@@ -89,12 +95,22 @@ def to_molecule(source: object) -> Molecule:
         molecule = molecule_from_rdkit(source, "RDKit molecule")  # type: ignore[arg-type]
         return replace(molecule, name=molecule.formula)
     if hasattr(source, "get_atomic_numbers") and hasattr(source, "get_positions"):
+        periodic = np.asarray(source.get_pbc())  # type: ignore[attr-defined]
+        if periodic.all():
+            cell, places = source.cell.cellpar(), source.get_scaled_positions(wrap=False)  # type: ignore[attr-defined]
+            return _from_crystal(cell, source.get_atomic_numbers(), places)
+        if periodic.any():
+            raise MoleculeError(
+                "the ASE atoms are periodic in some directions only: set pbc to False or True"
+            )
         return _from_arrays(source.get_atomic_numbers(), source.get_positions(), "ASE atoms")
     if hasattr(source, "cart_coords") and hasattr(source, "atomic_numbers"):
         if hasattr(source, "lattice"):
-            raise MoleculeError(
-                "a periodic pymatgen structure is not one molecule: write it as cif and give that file"
-            )
+            if not getattr(source, "is_ordered", True):
+                raise MoleculeError(
+                    "the pymatgen structure is disordered: give one without partial occupancies"
+                )
+            return _from_crystal(source.lattice.parameters, source.atomic_numbers, source.frac_coords)  # type: ignore[attr-defined]
         return _from_arrays(source.atomic_numbers, source.cart_coords, "pymatgen molecule")
     raise MoleculeError(
         f"cannot make a molecule of a {type(source).__name__}: give a SMILES, a path, ASE atoms, or a molecule of"
@@ -106,6 +122,21 @@ def _from_arrays(numbers: Any, positions: Any, label: str) -> Molecule:
     from kflow_sci.assembly.reading.perceive import molecule_from_atoms
 
     molecule = molecule_from_atoms(np.asarray(numbers), np.asarray(positions), label)
+    return replace(molecule, name=molecule.formula)
+
+
+def _from_crystal(cell: Any, numbers: Any, fractional: Any) -> Molecule:
+    """The molecule of a periodic list of atoms, by way of the cif that says the same."""
+    from kflow_sci.assembly.elements import SYMBOLS
+    from kflow_sci.assembly.reading.crystal import molecule_from_crystal, read_crystal
+
+    tags = [f"_cell_length_{x}" for x in "abc"] + [f"_cell_angle_{x}" for x in ("alpha", "beta", "gamma")]
+    lines = ["data_periodic", *(f"{tag} {value:.10g}" for tag, value in zip(tags, cell, strict=True))]
+    lines += ["_space_group_name_H-M_alt 'P 1'", "loop_", "_atom_site_label", "_atom_site_type_symbol"]
+    lines += [f"_atom_site_fract_{x}" for x in "xyz"]
+    for i, (z, place) in enumerate(zip(numbers, np.asarray(fractional), strict=True), 1):
+        lines.append(f"{SYMBOLS[z]}{i} {SYMBOLS[z]} " + " ".join(f"{value:.12f}" for value in place))
+    molecule = molecule_from_crystal(read_crystal("\n".join([*lines, ""])))
     return replace(molecule, name=molecule.formula)
 
 

@@ -6,6 +6,8 @@ at the top: import this module where it is used.
 
 from __future__ import annotations
 
+import numpy as np
+from jaxtyping import Float, Int
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdMolDescriptors
 
@@ -58,17 +60,31 @@ def to_rdkit(molecule: Molecule) -> Chem.Mol | None:
     """The molecule with its bond orders and charges, or None where it has none or RDKit does not accept them."""
     if not len(molecule.bond_orders):
         return None
-    mol = Chem.RWMol(skeleton(molecule.numbers, molecule.positions, molecule.bonds))
-    for (i, j), order in zip(molecule.bonds.tolist(), molecule.bond_orders.tolist(), strict=True):
+    mol = with_orders(
+        molecule.numbers, molecule.positions, molecule.bonds, molecule.bond_orders, molecule.formal_charges
+    )
+    with rdBase.BlockLogs():
+        failed = Chem.SanitizeMol(mol, catchErrors=True)
+    return None if failed else mol
+
+
+def with_orders(
+    numbers: Int[np.ndarray, " n"],
+    positions: Float[np.ndarray, "n 3"],
+    bonds: Int[np.ndarray, "m 2"],
+    orders: Float[np.ndarray, " m"],
+    charges: Int[np.ndarray, " n"] | None = None,
+) -> Chem.Mol:
+    """An RDKit molecule of these bonds, orders (1, 2, 3 or 1.5) and formal charges, not sanitised."""
+    mol = Chem.RWMol(skeleton(numbers, positions, bonds))
+    for (i, j), order in zip(bonds.tolist(), orders.tolist(), strict=True):
         bond = mol.GetBondBetweenAtoms(i, j)
         bond.SetBondType(_BONDS[order])
         if order == 1.5:
             bond.SetIsAromatic(True)
             bond.GetBeginAtom().SetIsAromatic(True)
             bond.GetEndAtom().SetIsAromatic(True)
-    if molecule.formal_charges is not None:
-        for atom, charge in zip(mol.GetAtoms(), molecule.formal_charges.tolist(), strict=True):
+    if charges is not None:
+        for atom, charge in zip(mol.GetAtoms(), charges.tolist(), strict=True):
             atom.SetFormalCharge(int(charge))
-    with rdBase.BlockLogs():
-        failed = Chem.SanitizeMol(mol, catchErrors=True)
-    return None if failed else mol
+    return mol

@@ -121,7 +121,7 @@ def molecule_from_atoms(
     if mol is not None:
         charges = np.array([atom.GetFormalCharge() for atom in mol.GetAtoms()])
         if orders is None:
-            bonds, orders = _bond_table(mol)
+            bonds, orders = bond_table(mol)
     else:
         mol = skeleton(numbers, positions, bonds)
     return Molecule.build(
@@ -176,7 +176,7 @@ def molecule_from_rdkit(
     if not chosen.Is3D() and len(numbers) > 3:
         raise MoleculeError(f"{name} is a 2-D drawing: give 3-D coordinates, or its SMILES")
     check_atoms(numbers, positions, name)
-    bonds, orders = _bond_table(mol)
+    bonds, orders = bond_table(mol)
     _check_connected(len(numbers), bonds, name)
     _check_lengths(numbers, positions, bonds, name)
     if not accepted:
@@ -198,7 +198,7 @@ def molecule_from_rdkit(
     )[0]
 
 
-def _bond_table(mol: Chem.Mol) -> tuple[Int[np.ndarray, "m 2"], Float[np.ndarray, " m"]]:
+def bond_table(mol: Chem.Mol) -> tuple[Int[np.ndarray, "m 2"], Float[np.ndarray, " m"]]:
     """Bonds i < j in lexical order with their orders; dative and other rare kinds count as single."""
     rows = sorted(
         (*sorted((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())), _ORDERS.get(bond.GetBondType(), 1.0))

@@ -11,6 +11,7 @@ from scipy.spatial.distance import pdist
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.assembly.reading.embed import from_smiles
 from kflow_sci.assembly.reading.formats import read_molecule, to_molecule
+from kflow_sci.assembly.reading.identity import smiles_of
 from kflow_sci.errors import MoleculeError
 from tests.assembly.reading.files_by_hand import CO2_CIF, ROUNDING, WATER_XYZ, as_rdkit, written
 
@@ -93,13 +94,6 @@ def test_other_objects_are_refused(source: object) -> None:
         to_molecule(source)
 
 
-def test_a_periodic_structure_is_refused() -> None:
-    from pymatgen.core import Lattice, Structure
-
-    with pytest.raises(MoleculeError, match="periodic"):
-        to_molecule(Structure(Lattice.cubic(5), ["C", "O"], [[0, 0, 0], [0.2, 0, 0]]))
-
-
 def test_a_smiles_with_slashes_is_no_path_and_an_existing_file_is_no_smiles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,3 +114,29 @@ def test_a_pdb_without_its_element_column_is_read_by_atom_names(aspirin: Molecul
     ]
     (tmp_path / "old.pdb").write_text("\n".join(lines))
     np.testing.assert_array_equal(read_molecule(tmp_path / "old.pdb").numbers, aspirin.numbers)
+
+
+def test_an_inchi_is_the_molecule_of_its_smiles() -> None:
+    inchi = (
+        "InChI=1S/C9H8O4/c1-6(10)13-8-5-3-2-4-7(8)9(11)12/h2-5H,1H3,(H,11,12)"  # aspirin, from its data sheet
+    )
+    assert smiles_of(read_molecule(inchi)) == "CC(=O)Oc1ccccc1C(=O)O"
+    with pytest.raises(MoleculeError, match="not a valid InChI"):
+        read_molecule("InChI=1S/C9H8O4/zzz")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pymatgen")
+def test_periodic_objects_are_crystals_and_give_their_molecule(tmp_path: Path) -> None:
+    import ase.io
+    from pymatgen.core import Structure
+
+    path = tmp_path / "dry_ice.cif"
+    path.write_text(CO2_CIF)
+    atoms = ase.io.read(path)
+    structure = Structure(atoms.cell.array, atoms.symbols, atoms.get_scaled_positions())
+    for crystal in (atoms, structure):
+        molecule = to_molecule(crystal)
+        assert molecule.formula == "CO2" and sorted(molecule.bond_orders) == [2.0, 2.0]
+    atoms.pbc = [True, True, False]
+    with pytest.raises(MoleculeError, match="some directions only"):
+        to_molecule(atoms)

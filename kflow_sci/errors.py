@@ -27,6 +27,10 @@ class ClusterError(KFlowError):
     """Poses, copies or batches that do not fit together."""
 
 
+class ImageError(KFlowError):
+    """An image, a set of images or its latents that cannot be used."""
+
+
 class TransformError(KFlowError):
     """A transform, its shells or its input break the contract of ``transforms.base``."""
 

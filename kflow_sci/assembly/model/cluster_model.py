@@ -19,7 +19,7 @@ from kflow_sci.assembly.model.batch import ClusterBatch
 from kflow_sci.assembly.model.start import random_rotations, random_start
 from kflow_sci.errors import ClusterError, ConfigError
 from kflow_sci.flow.coupling import couple, nearest_equivalent
-from kflow_sci.flow.objective import PREDICTIONS, shell_weights
+from kflow_sci.flow.objective import PREDICTIONS, shell_weights, stratified_times
 from kflow_sci.flow.path import Path
 from kflow_sci.flow.rigid import Pose, dexp_inverse, from_chart, sample_rigid, to_chart
 from kflow_sci.flow.schedule import ShellSchedule
@@ -192,8 +192,7 @@ class ClusterModel(nn.Module):
         """
         batch, start = self.pair(batch, generator)
         size = len(batch.ids)
-        jitter = torch.rand(size, generator=generator, dtype=torch.float64)
-        s = ((torch.randperm(size, generator=generator) + jitter) / size).to(batch.length)
+        s = stratified_times(size, generator).to(batch.length)
         path = Path(self.transform(start.centroid, batch.mask), self.schedule)
         point = sample_rigid(path, start, batch.pose, s)
         move, turn = self.answer(point.pose, batch, self.net.encode(batch.table), s)

@@ -26,7 +26,7 @@ from kflow_sci.bench.task import Task
 from kflow_sci.files import atomic_write, output_folder
 
 Stage = Literal["train", "sample", "score"]
-FORMAT = 1  # raise it when the files of a stage change their meaning
+FORMAT = 2  # raise it when the files of a stage change their meaning
 _DONE, _KEY, _FAILED = "done.json", "key.json", "failed.json"
 _BASELINES = "kflow_sci.assembly.baselines"
 

@@ -49,6 +49,7 @@ _COST = (
     Column("parameters", "parameters"),
     Column("steps", "training steps"),
     Column("train_minutes", "training, min", 2),
+    Column("cores", "cores it got", 2),
     Column("calls", "network calls"),
     Column("seconds_per_cluster", "s per cluster", 3, "lower"),
     Column("train_mib", "memory, training, MiB", 0),
@@ -97,6 +98,8 @@ class Document:
             f"# Clusters of {self.plan.task.copies} molecules: all methods under one budget",
             self._conditions(),
             "## Measures that a renumbered crystal passes",
+            "Overlay does not look at clashes: a heap of molecules on top of each other, all turned alike, can match "
+            "more of them than a packing without clashes. Read it together with clashes and abs(ln V).",
             markdown_table(rows, [*_HEAD, *_OURS, *_COUNTS]).rstrip(),
             "## Published protocol",
             "AssembleFlow's definitions, molecules matched by number: the first row is what a **perfect** crystal "

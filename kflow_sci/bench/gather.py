@@ -179,6 +179,7 @@ def _cost(cells: Sequence[Cell]) -> dict[str, Any]:
             "parameters": trained[0]["parameters"],
             "steps": round(float(np.mean([found["steps"] for found in trained]))),
             "train_minutes": float(np.mean([found["seconds"] for found in trained])) / 60.0,
+            "cores": float(np.mean([found["cores"] for found in trained])),
             "train_mib": max(found["peak_mib"] for found in trained),
         }
     device = [found["device_mib"] for found in (*trained, *sampled) if "device_mib" in found]

@@ -28,7 +28,7 @@ from kflow_sci.errors import ConfigError, MoleculeError
 from kflow_sci.files import atomic_write, output_folder
 from kflow_sci.training.clusters import read_split
 
-VALIDATION = 4  # crystals that training looks at; the benchmark takes the weights at the end of the budget
+VALIDATION = 2  # crystals that training looks at; the benchmark takes the weights at the end of the budget
 FORMAT = 1  # raise it when what is written here changes its meaning
 _ABOUT = "task.json"
 

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from kflow_sci.assembly.data.store import open_store
 from kflow_sci.bench.cells import Cell, Stage
 from kflow_sci.bench.sampling import Proposer, read_samples, sample_in_parts
 from kflow_sci.bench.task import Task
-from kflow_sci.errors import KFlowError
+from kflow_sci.errors import ConfigError, KFlowError
 
 DONE, INTERRUPTED, FAILED = 0, 130, 2
 WEIGHTS = "last.safetensors"  # the running mean at the end of the budget; no method chooses by validation
@@ -54,11 +55,16 @@ def _train(cell: Cell, folder: Path) -> dict[str, Any] | None:
     from kflow_sci.checkpoint import read_header
     from kflow_sci.settings import make_named
     from kflow_sci.training.clusters import train_clusters
-    from kflow_sci.training.config import config_kind
+    from kflow_sci.training.config import ClusterConfig, config_kind
 
     values = {**cell.config, "out": str(folder)}
-    config = make_named(config_kind(str(values.get("method", "kflow"))), values, cell.source)
+    kind = config_kind(str(values.get("method", "kflow")))
+    if not issubclass(kind, ClusterConfig):
+        raise ConfigError(f"config {cell.source} trains no model of clusters: give one that does")
+    config = make_named(kind, values, cell.source)
+    began = time.perf_counter(), time.process_time()
     result = train_clusters(config, device=cell.device, show=False)
+    wall, busy = time.perf_counter() - began[0], time.process_time() - began[1]
     if not result.finished:
         return None
     weights = folder / WEIGHTS
@@ -67,6 +73,7 @@ def _train(cell: Cell, folder: Path) -> dict[str, Any] | None:
         "weights_sha256": _digest_of(weights),
         "steps": result.step,
         "seconds": float(state["seconds"]) + float(state["window"]["seconds"]),
+        "cores": busy / wall,  # less than the threads where others used the machine too
         "parameters": sum(p.numel() for p in load(weights).parameters()),
         **_memory(cell.device),
     }

@@ -49,7 +49,10 @@ class TimeType(click.ParamType):
 @click.option("--time", "seconds", type=TimeType(), help="Start no more trials after this time: 60s, 5min.")
 @click.option("--keep", type=int, default=30, show_default=True, help="Crystals to keep.")
 @click.option(
-    "--proposals", default="random", show_default=True, help="Where trials start; random is the one there is."
+    "--proposals",
+    default="random",
+    show_default=True,
+    help="Where trials start: random, flow (learned), or mixed (every second one learned).",
 )
 @click.option(
     "--conformers",
@@ -103,8 +106,9 @@ def command(
     """
     from kflow_sci.assembly import DEFAULT_COPIES
     from kflow_sci.assembly.data.parts import clear_parts, parts_folder
+    from kflow_sci.assembly.proposals.named import make_proposal
     from kflow_sci.assembly.search.run import check_options, search
-    from kflow_sci.assembly.search.setup import make_field, make_problem, make_proposal, read_conformers
+    from kflow_sci.assembly.search.setup import make_field, make_problem, read_conformers
     from kflow_sci.cli.common import cores, out_dir, progress_bar, refuse_overwrite
 
     check_options(trials, keep, seconds, 1 if workers is None else workers)

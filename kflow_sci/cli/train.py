@@ -51,9 +51,13 @@ def command(config: Path, out: Path | None, resume: bool | None, limit: str | No
     out_dir(settings.out)
 
     from kflow_sci.training.clusters import train_clusters
+    from kflow_sci.training.packings import PackingConfig, train_packings
 
-    start = {None: "auto", True: "resume", False: "fresh"}[resume]
-    result = train_clusters(settings, device=device, start=start)  # type: ignore[arg-type]
+    start: Any = {None: "auto", True: "resume", False: "fresh"}[resume]
+    if isinstance(settings, PackingConfig):
+        result = train_packings(settings, device=device, start=start)
+    else:
+        result = train_clusters(settings, device=device, start=start)
     if result.first:
         again = ["kflow", "train", str(config), *(["--out", str(out)] if out is not None else [])]
         again += ["--time", limit] if limit is not None else []

@@ -26,6 +26,7 @@ from kflow_sci.settings import (
 
 if TYPE_CHECKING:
     from kflow_sci.assembly.baselines.learned import Rival
+    from kflow_sci.training.packings import PackingConfig
 
 __all__ = [
     "ClusterConfig",
@@ -159,7 +160,7 @@ class RivalConfig(ClusterConfig):
         return kind(**{field.name: getattr(self, field.name) for field in dataclasses.fields(kind)})
 
 
-def config_kind(method: str) -> type[TrainConfig] | type[RivalConfig]:
+def config_kind(method: str) -> type[TrainConfig] | type[RivalConfig] | type[PackingConfig]:
     """The config that training a method needs.
 
     Raises:
@@ -167,12 +168,16 @@ def config_kind(method: str) -> type[TrainConfig] | type[RivalConfig]:
     """
     if method == "kflow":
         return TrainConfig
+    if method == "proposals":
+        from kflow_sci.training.packings import PackingConfig
+
+        return PackingConfig
     rival = _rival_class(method)
     bases = (RivalConfig, rival.settings_kind)
     return dataclasses.make_dataclass(f"{rival.__name__}Config", (), bases=bases, frozen=True, kw_only=True)
 
 
-def read_train_config(path: str | Path, **replaced: Any) -> TrainConfig | RivalConfig:
+def read_train_config(path: str | Path, **replaced: Any) -> TrainConfig | RivalConfig | PackingConfig:
     """The config of `kflow train`; its key ``method`` says of what, K-Flow where the key is missing.
 
     Raises:

@@ -18,7 +18,7 @@ KNOWS = {
     "scoring": set(),
     "baselines": {"scoring", "model"},
     "data": {"reading"},
-    "model": {"reading", "energy", "scoring"},
+    "model": {"exchange", "reading", "energy", "scoring"},
     "lattice": {"reading"},
     "search": {"reading", "data", "lattice", "forcefield"},
     "proposals": {"lattice", "model", "search"},

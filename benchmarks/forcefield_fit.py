@@ -11,7 +11,8 @@ a prior: 3 % on distances, 0.6 on the logarithm of depths (0.2 for H and C, whos
 
 The committed table: UFF's parameters (contacts of polar hydrogens set small) were fitted so to the crystals alone,
 with wider priors (6 %, 0.4) and charges summed without Ewald; the depths of H and C were then multiplied by 0.62, which
-brings the hydrocarbons of X23 to their measured energies; from there two rounds on every second train crystal.
+brings the hydrocarbons of X23 to their measured energies; from there two rounds on every
+second train crystal and one on all.
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ from kflow_sci.errors import MoleculeError
 # Distance of least energy (Å) and depth (kJ/mol) of two like atoms in 12-6 contacts; HN is a hydrogen on N or S, HO one
 # on O, and a number is that of an atom's neighbours: C4 has four, C3 fewer; N3 has three or more, O2 two.
 TABLE = {
-    "H": (3.093, 0.103), "HN": (2.019, 0.069), "HO": (1.718, 0.060), "C4": (3.970, 0.314), "C3": (3.937, 0.364),
-    "N3": (3.801, 0.596), "N2": (3.595, 0.233), "O2": (3.493, 0.290), "O1": (3.361, 0.261), "F": (3.528, 0.224),
-    "S": (4.047, 1.220), "Cl": (4.011, 1.056), "Br": (4.215, 0.974),
+    "H": (3.102, 0.102), "HN": (2.008, 0.061), "HO": (1.693, 0.050), "C4": (3.969, 0.318), "C3": (3.944, 0.381),
+    "N3": (3.806, 0.721), "N2": (3.601, 0.280), "O2": (3.498, 0.299), "O1": (3.342, 0.287), "F": (3.528, 0.224),
+    "S": (4.029, 1.264), "Cl": (4.001, 1.366), "Br": (4.204, 0.994),
 }  # fmt: skip
 # Elements that the train crystals lack keep the table they come from; the fit made UFF's distances this much larger.
 STRETCH = 1.02

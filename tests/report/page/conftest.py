@@ -56,7 +56,7 @@ class Visit:
         self.requests: list[str] = []
         self.errors: list[str] = []
         self.page = browser.new_context(**context).new_page()
-        self.page.set_default_timeout(60_000)
+        self.page.set_default_timeout(120_000)
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", lambda told: self.errors.append(told.text) if told.type == "error" else None)

@@ -225,10 +225,13 @@ def hold_out(images: ImageSet, share: float, seed: int) -> tuple[Subset, Subset]
     )
 
 
-def read_all(images: ImageSet, at_once: int = 256) -> Float[Tensor, "images channels rows columns"]:
-    """All images of a set that fits into memory."""
-    n = len(images.ids)
-    return torch.cat([images.read(range(first, min(n, first + at_once))) for first in range(0, n, at_once)])
+def read_all(
+    images: ImageSet, index: Sequence[int] | None = None, at_once: int = 256
+) -> Float[Tensor, "images channels rows columns"]:
+    """Images that fit into memory: those of the index, or all."""
+    numbers = range(len(images.ids)) if index is None else index
+    parts = [images.read(numbers[first : first + at_once]) for first in range(0, len(numbers), at_once)]
+    return torch.cat(parts)
 
 
 def embedded(name: str, size: int | None = None) -> MemoryImages:

@@ -19,7 +19,8 @@ from kflow_sci.assembly.baselines.learned import Rival
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.model.batch import ClusterBatch
 from kflow_sci.assembly.model.cluster_model import ClusterModel
-from kflow_sci.assembly.model.generate import Request, load_model, propose, volume_per_molecule
+from kflow_sci.assembly.model.generate import load_model, propose
+from kflow_sci.assembly.model.request import Request, volume_per_molecule
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.flow.rigid import Pose
 from kflow_sci.settings import Settings

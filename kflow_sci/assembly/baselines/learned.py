@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from kflow_sci.assembly.baselines.poses import refuse_start, streams
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.model.batch import ClusterBatch, collate, molecule_table, without_mirror_twins
-from kflow_sci.assembly.model.generate import choose_hands, clusters_at
+from kflow_sci.assembly.model.generate import clusters_at
+from kflow_sci.assembly.model.scene import choose_hands
 from kflow_sci.assembly.model.start import random_start
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.assembly.scoring.frame import Frame

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import roma
 import torch
@@ -23,7 +23,8 @@ from kflow_sci.flow.objective import PREDICTIONS, shell_weights, stratified_time
 from kflow_sci.flow.path import Path
 from kflow_sci.flow.rigid import Pose, dexp_inverse, from_chart, sample_rigid, to_chart
 from kflow_sci.flow.schedule import ShellSchedule
-from kflow_sci.flow.solve import Settle, Solution, solve
+from kflow_sci.flow.solve import Settle, Solution, Steer, solve
+from kflow_sci.flow.steer import Clamp
 from kflow_sci.nets.rigid import RigidNet, RigidState
 from kflow_sci.transforms.base import NodeTransform
 from kflow_sci.transforms.graph import GraphSpectralTransform
@@ -32,6 +33,18 @@ from kflow_sci.transforms.node_pca import NodePCATransform
 TRANSFORMS = ("graph", "pca")
 SettlePose = Callable[[Pose, Tensor], Pose]
 """``(state after a step, s of each sample) -> the state to go on from``"""
+
+
+class Known(NamedTuple):
+    """A cluster to agree with.
+
+    Attributes:
+        pose: In the order of the copies; their start should be near to it.
+        weights: How far each shell is to agree, in [0, 1]; see ``flow.steer.below`` and ``above``.
+    """
+
+    pose: Pose
+    weights: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -222,11 +235,14 @@ class ClusterModel(nn.Module):
         *,
         settle: Sequence[SettlePose] = (),
         keep: bool = False,
+        known: Known | None = None,
+        held: Bool[Tensor, "batch copies"] | None = None,
     ) -> tuple[Pose, Solution]:
         """Walk from a start to a cluster.
 
         The centroids of the result are scaled about their mean to the radius of gyration of the start: the volume
-        that was asked for is kept, whatever the network thinks of it.
+        that was asked for is kept, whatever the network thinks of it. With a known cluster it is the known one's; with
+        held copies nothing is scaled.
 
         Args:
             batch: Molecules, kinds, parities and lengths; its pose is ignored.
@@ -234,6 +250,8 @@ class ClusterModel(nn.Module):
             steps: Steps per shell; the default of the model if None.
             settle: What is done to the poses after each step, in all shells.
             keep: Keep the chart coordinates at every step in the solution.
+            known: A cluster that the sample is to agree with in part, copy by copy.
+            held: Copies that stay where they start.
         """
         path = Path(self.transform(start.centroid, batch.mask), self.schedule)
         encoded = self.net.encode(batch.table)
@@ -251,17 +269,30 @@ class ClusterModel(nn.Module):
         def settled(change: SettlePose) -> Settle:
             return lambda x, s: to_chart(change(from_chart(x, base), s), base)
 
+        steer: list[Steer] = []
+        last = [settled(one) for one in settle]
+        if known is not None:
+            steer.append(Clamp(path, to_chart(known.pose, base), known.weights))
+        hold = held is not None and bool(held.any())
+        if held is not None and hold:
+            still, rest = held[..., None], to_chart(start, base)
+            steer.append(lambda x, s, end: torch.where(still, rest, end))
+            last.append(lambda x, s: torch.where(still, rest, x))
         solution = solve(
             field,
             to_chart(start, base),
             path,
             steps or self.config.steps,
             method="shell" if endpoint else "euler",
-            settle=[settled(one) for one in settle],
+            steer=steer,
+            settle=last,
             keep=keep,
         )
         pose = from_chart(solution.x, base)
-        return Pose(at_volume_of(pose.centroid, start.centroid, batch.mask), pose.rotation), solution
+        if hold:
+            return pose, solution
+        like = start if known is None else known.pose
+        return Pose(at_volume_of(pose.centroid, like.centroid, batch.mask), pose.rotation), solution
 
 
 def at_volume_of(

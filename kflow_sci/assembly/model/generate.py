@@ -7,36 +7,35 @@ of its own, so a user can own the loop.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Int
 
 from kflow_sci.assembly import DEFAULT_COPIES
 from kflow_sci.assembly.cluster import Cluster
-from kflow_sci.assembly.energy.relax import Parting, resolve_clashes
 from kflow_sci.assembly.model.batch import ClusterBatch, molecule_table
-from kflow_sci.assembly.model.cluster_model import ClusterModel, ModelConfig
-from kflow_sci.assembly.model.start import random_start
+from kflow_sci.assembly.model.cluster_model import ClusterModel, Known, ModelConfig, SettlePose
+from kflow_sci.assembly.model.region import Region
+from kflow_sci.assembly.model.request import Request, mixture, surroundings
+from kflow_sci.assembly.model.scene import Scene
+from kflow_sci.assembly.model.settle import RELAX_ITERATIONS, Confine, StepApart, without_clashes
 from kflow_sci.assembly.model.walk import Walk, walks_of
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.assembly.superpose import best_rotation
 from kflow_sci.checkpoint import load_checkpoint, load_weights
-from kflow_sci.errors import CheckpointError, ClusterError, MoleculeError
+from kflow_sci.errors import CheckpointError, ClusterError
 from kflow_sci.flow.rigid import Pose
 
-MAX_COPIES = 1000
-RELAX_ITERATIONS = 20
-HANDS = ("auto", "same", "both")
 # A chunk on a CPU keeps its arrays in the cache of one core; on another device it fills the device.
 _BODIES_PER_CHUNK, _BODIES_PER_DEVICE = 204, 1 << 14
-_GRAM_PER_CM3 = 1.66053906660  # one dalton per Å^3 in g/cm^3 (CODATA 2018)
 Made = TypeVar("Made")
 
 
@@ -72,135 +71,76 @@ def load_model(weights: str | Path | None = None, device: str = "cpu") -> tuple[
     return model.eval(), header
 
 
-def volume_per_molecule(molecule: Molecule, density: float | None = None) -> float:
-    """Å^3 per molecule at a density in g/cm^3, or the expected volume in a crystal if None.
-
-    Raises:
-        ClusterError: the density is not a positive number below 30 g/cm^3.
-        MoleculeError: no density given and an element without a known crystal volume.
-    """
-    if density is None:
-        return molecule.crystal_volume
-    if not 0.0 < density < 30.0:
-        raise ClusterError(
-            f"density is {density:g} g/cm^3, outside (0, 30): organic crystals have about 0.8 to 2.5"
-        )
-    return molecule.mass * _GRAM_PER_CM3 / density
-
-
-def choose_hands(molecule: Molecule, copies: int, hands: str, rng: np.random.Generator) -> np.ndarray:
-    """Parity of each copy.
-
-    ``same``: all as given. ``both``: half of the copies are mirror images, dealt at random, as in a crystal
-    with inversion or glide. ``auto``: ``same`` for a molecule that equals its mirror image or whose
-    stereocentre was fixed by the input, else ``both``.
-
-    Raises:
-        ClusterError: unknown choice.
-    """
-    if hands not in HANDS:
-        raise ClusterError(f"hands '{hands}' is unknown: choose {', '.join(HANDS)}")
-    same = hands == "same" or not molecule.symmetry.chiral or (hands == "auto" and molecule.handed)
-    parity = np.ones(copies, dtype=np.int64)
-    if not same:
-        parity[rng.permutation(copies)[: copies // 2]] = -1
-    return parity
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be assembled: all that decides the answer, together with the weights.
-
-    Attributes:
-        copies: Molecules per cluster.
-        samples: Clusters.
-        seed: Of start positions, orientations and hands.
-        steps: Steps per shell; the model's own if None.
-        density: g/cm^3; the expected density in a crystal if None.
-        hands: See ``choose_hands``.
-        contacts: Let overlapping molecules step apart while the flow sets the detail; see ``StepApart``.
-
-    Raises:
-        ClusterError: a number out of range.
-    """
-
-    copies: int = DEFAULT_COPIES
-    samples: int = 10
-    seed: int = 0
-    steps: tuple[int, ...] | None = None
-    density: float | None = None
-    hands: str = "auto"
-    contacts: bool = True
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.copies <= MAX_COPIES:
-            raise ClusterError(
-                f"copies is {self.copies}, outside 2 … {MAX_COPIES}: a cluster needs at least two molecules"
-            )
-        if self.samples < 1:
-            raise ClusterError(f"samples is {self.samples}, but at least 1 is needed")
-        if self.seed < 0:
-            raise ClusterError(f"seed is {self.seed}, but must be >= 0")
-
-
 def propose(
     model: ClusterModel,
-    molecule: Molecule,
+    molecules: Molecule | Sequence[Molecule] | Scene,
     request: Request,
     progress: Callable[[int], None] | None = None,
     watch: Callable[[int, Walk], None] | None = None,
+    weights: tuple[float, ...] | None = None,
 ) -> list[Cluster]:
     """Raw samples of the flow, clashes not resolved, in the order they were drawn.
 
     Sample i depends on (seed, i) alone, up to rounding, not on how many are drawn. On a CPU the samples are shared out
     to as many threads as torch has, each of which works on a few samples at a time, with arrays that fit its cache.
+    The weights in the package were trained on clusters of one kind of molecule each; of several they have seen none.
 
     Args:
         model: See ``load_model``.
-        molecule: The rigid molecule.
+        molecules: The rigid molecule, or several, or a scene; a scene decides molecules, copies, hands and volume.
         request: What is wanted.
         progress: Called with the number of samples finished.
         watch: Called with the number of each sample and how it came about; states are kept only if it is given.
+        weights: Of the shells, in which samples agree with the known cluster of a scene that has one.
     """
-    _refuse_charged(molecule)
-    volume = volume_per_molecule(molecule, request.density)
+    if isinstance(molecules, Molecule | Sequence):
+        scene: Scene = mixture(molecules, request)
+    else:
+        scene = molecules
     parameter = next(model.parameters())
-    table = type(empty := molecule_table([molecule], parameter.dtype))(
+    table = type(empty := molecule_table(scene.molecules, parameter.dtype))(
         *(t.to(parameter.device) for t in empty)
     )
 
     def walk(members: Sequence[int]) -> tuple[list[Cluster], list[Walk]]:
-        parity = np.stack(
-            [
-                choose_hands(
-                    molecule, request.copies, request.hands, np.random.default_rng([request.seed, i])
-                )
-                for i in members
-            ]
-        )
-        size = len(members)
-        mask = torch.ones(size, request.copies, dtype=torch.bool, device=parameter.device)
-        length = torch.full((size,), volume ** (1.0 / 3.0), dtype=parameter.dtype, device=parameter.device)
-        starts = [random_start(mask[:1], length[:1], _generator(request.seed, i)) for i in members]
-        start = Pose(torch.cat([p.centroid for p in starts]), torch.cat([p.rotation for p in starts]))
+        setups = [scene.setup(i, parameter.dtype) for i in members]
+        start = _stacked([one.start for one in setups], parameter.device)
+        kind = np.stack([one.kind for one in setups])
+        parity = np.stack([one.parity for one in setups])
+        size, volume = len(members), scene.volume
         batch = ClusterBatch(
             tuple(str(i) for i in members),
             table,
-            torch.zeros(size, request.copies, dtype=torch.long, device=parameter.device),
+            torch.as_tensor(kind, device=parameter.device),
             torch.as_tensor(parity, dtype=parameter.dtype, device=parameter.device),
-            mask,
-            length,
+            torch.ones(size, scene.copies, dtype=torch.bool, device=parameter.device),
+            torch.full((size,), volume ** (1.0 / 3.0), dtype=parameter.dtype, device=parameter.device),
             start,
         )
-        settle = [StepApart.of(clusters_at(start, molecule, parity))] if request.contacts else []
-        pose, solution = model.sample(batch, start, request.steps, settle=settle, keep=watch is not None)
-        clusters = clusters_at(pose, molecule, parity)
+        apart = StepApart.of(clusters_at(start, scene.molecules, parity, kind))
+        settle: list[SettlePose] = [apart] if request.contacts else []
+        if scene.region is not None:
+            settle.append(Confine(apart, scene.region))
+        known = [one.known for one in setups if one.known is not None]
+        pose, solution = model.sample(
+            batch,
+            start,
+            request.steps,
+            settle=settle,
+            keep=watch is not None,
+            known=Known(_stacked(known, parameter.device), weights) if known and weights else None,
+            held=torch.as_tensor(np.stack([one.held for one in setups]), device=parameter.device),
+        )
+        clusters = [
+            replace(cluster, centroid=cluster.centroid + one.origin)
+            for cluster, one in zip(clusters_at(pose, scene.molecules, parity, kind), setups, strict=True)
+        ]
         for i, cluster in zip(members, clusters, strict=True):
             cluster.info.update(sample=i, volume=volume, calls=solution.calls)
         return clusters, walks_of(model, batch, solution) if watch is not None else []
 
     on_cpu = parameter.device.type == "cpu"
-    chunk = max(1, (_BODIES_PER_CHUNK if on_cpu else _BODIES_PER_DEVICE) // request.copies)
+    chunk = max(1, (_BODIES_PER_CHUNK if on_cpu else _BODIES_PER_DEVICE) // scene.copies)
     chunks = [range(first, min(first + chunk, request.samples)) for first in range(0, request.samples, chunk)]
     clusters: list[Cluster] = []
     for made, walks in _in_threads(walk, chunks, torch.get_num_threads() if on_cpu else 1):
@@ -228,78 +168,36 @@ def _in_threads(
         torch.set_num_threads(threads)
 
 
-def clusters_at(pose: Pose, molecule: Molecule, parity: Int[np.ndarray, "batch copies"]) -> list[Cluster]:
-    """Clusters of one molecule at the poses of a batch; rotations without the rounding of single precision."""
+def clusters_at(
+    pose: Pose,
+    molecules: Molecule | tuple[Molecule, ...],
+    parity: Int[np.ndarray, "batch copies"],
+    kind: Int[np.ndarray, "batch copies"] | None = None,
+) -> list[Cluster]:
+    """Clusters at the poses of a batch; rotations without the rounding of single precision.
+
+    Args:
+        pose: Of the batch.
+        molecules: One, or the templates that ``kind`` names.
+        parity: ±1.
+        kind: All of the first one if None.
+    """
     centroid, rotation = (x.detach().double().cpu().numpy() for x in pose)
-    kind = np.zeros(parity.shape[1], dtype=np.int64)
+    templates = (molecules,) if isinstance(molecules, Molecule) else molecules
+    kind = np.zeros(parity.shape, dtype=np.int64) if kind is None else kind
     return [
-        Cluster((molecule,), kind, c, best_rotation(r)[0], p)
-        for c, r, p in zip(centroid, rotation, parity, strict=True)
+        Cluster(templates, k, c, best_rotation(r)[0], p)
+        for k, c, r, p in zip(kind, centroid, rotation, parity, strict=True)
     ]
 
 
-@dataclass(frozen=True, eq=False)
-class StepApart:
-    """Physics by scale: while the flow sets the detail, overlapping molecules step apart after each of its steps.
-
-    The network never meets overlaps on its training path and does not mend them; ``relax`` does, a few linearised
-    steps at a time, in all shells of the state.
-
-    Attributes:
-        parting: The molecules of the batch.
-        body: Atoms of all copies in the frames of their molecules, mirrored where the copy is, Å, ``(atoms, 3)``.
-        after: Flow time from which it acts.
-        iterations: Steps of the relaxation after each step of the flow. With 4 from s = .6 on, raw samples of the
-            validation crystals had 1.2 clashing pairs per molecule at unchanged matched PM; with 2 from s = ⅓ on
-            4.4, without any 12.5.
-    """
-
-    parting: Parting
-    body: Float[np.ndarray, "atoms 3"]
-    after: float = 0.6
-    iterations: int = 4
-
-    @classmethod
-    def of(cls, clusters: Sequence[Cluster]) -> StepApart:
-        """For clusters of these molecules and hands, wherever they are.
-
-        Raises:
-            ClusterError: see ``Parting.of``.
-        """
-        body = [p * c.molecules[k].positions for c in clusters for k, p in zip(c.kind, c.parity, strict=True)]
-        return cls(Parting.of(clusters), np.concatenate(body))
-
-    def __call__(self, pose: Pose, s: Float[torch.Tensor, " batch"]) -> Pose:
-        """The poses, their overlaps smaller."""
-        if float(s[0]) < self.after:
-            return pose
-        centroid, rotation = (x.double().cpu().numpy() for x in pose)
-        turned = rotation.reshape(-1, 3, 3)[self.parting.stack.owner]
-        arm = np.einsum("aij,aj->ai", turned, self.body)
-        moved, turn = self.parting(centroid.reshape(-1, 3), arm, self.iterations)
-        return Pose(
-            torch.as_tensor(moved.reshape(centroid.shape)).to(pose.centroid),
-            torch.as_tensor(turn.reshape(rotation.shape) @ rotation).to(pose.rotation),
-        )
-
-
-def _refuse_charged(molecule: Molecule) -> None:
-    charge = 0 if molecule.formal_charges is None else int(np.sum(molecule.formal_charges))
-    if charge:
-        raise MoleculeError(
-            f"{molecule.name} has the charge {charge:+d}, but only neutral molecules pack alone: "
-            "give the neutral form; salts are not supported yet"
-        )
-
-
-def _generator(seed: int, sample: int) -> torch.Generator:
-    state = np.random.SeedSequence([seed, sample]).generate_state(2, np.uint32)
-    return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+def _stacked(poses: Sequence[Pose], device: torch.device) -> Pose:
+    return Pose(*(torch.cat(parts).to(device) for parts in zip(*poses, strict=True)))
 
 
 def assemble(
     source: object,
-    copies: int = DEFAULT_COPIES,
+    copies: int | Sequence[int] = DEFAULT_COPIES,
     samples: int = 10,
     seed: int = 0,
     *,
@@ -308,23 +206,28 @@ def assemble(
     hands: str = "auto",
     contacts: bool = True,
     resolve: bool = True,
+    around: object | None = None,
+    region: Region | None = None,
     weights: str | Path | None = None,
     device: str = "cpu",
     progress: Callable[[int], None] | None = None,
 ) -> list[Cluster]:
-    """Candidate clusters of a molecule, best first.
+    """Candidate clusters of a molecule or of several, best first.
 
     Args:
-        source: A SMILES, a file (xyz, extxyz, sdf, mol, mol2, pdb, cif), ASE atoms, an RDKit or pymatgen
-            molecule, or a ``Molecule``.
-        copies: Molecules per cluster.
+        source: A SMILES, an InChI, a file (xyz, extxyz, sdf, mol, mol2, pdb, cif), ASE atoms, an RDKit or pymatgen
+            molecule, or a ``Molecule``; a list of them for a mixture.
+        copies: Molecules per cluster; of a mixture the number of each.
         samples: Clusters to make.
         seed: The same seed gives the same clusters.
         steps_per_shell: Solver steps, one number or one per shell; the model's own if None.
         density: g/cm^3; else the expected density of the crystal.
-        hands: ``auto``, ``same`` or ``both`` mirror images; see ``choose_hands``.
+        hands: ``auto``, ``same`` or ``both`` mirror images; see ``scene.choose_hands``.
         contacts: Let overlapping molecules step apart while the flow sets the detail; see ``StepApart``.
         resolve: Resolve the clashes of the final poses by a short rigid relaxation (at most 20 iterations).
+        around: What is held while the molecules fill shells around it: a cluster file, ASE atoms, an RDKit or pymatgen
+            molecule, or a ``Cluster``.
+        region: ``region.Sphere`` or ``region.Box`` that atoms are kept in.
         weights: A checkpoint; that of the package if None.
         device: A torch device.
         progress: Called with the number of samples finished.
@@ -338,19 +241,44 @@ def assemble(
     Raises:
         KFlowError: bad input of any kind, in one line.
     """
-    from kflow_sci.assembly.reading.formats import to_molecule
+    from kflow_sci.assembly.reading.formats import read_molecule
 
     steps = (steps_per_shell,) if isinstance(steps_per_shell, int) else steps_per_shell
-    request = Request(
-        copies, samples, seed, None if steps is None else tuple(steps), density, hands, contacts
-    )
-    molecule = to_molecule(source)
+    count = copies if isinstance(copies, int) else tuple(copies)
+    request = Request(count, samples, seed, None if steps is None else tuple(steps), density, hands, contacts)
+    sources = source if isinstance(source, list | tuple) else [source]
+    molecules = [read_molecule(one) for one in sources]  # type: ignore[arg-type]
+    if around is None:
+        scene: Scene = mixture(molecules, request, region)
+        held = None
+    else:
+        core = read_core(around)
+        scene = surroundings(core, molecules, request, region)
+        held = np.arange(scene.copies) < len(core)
     model, _ = load_model(weights, device)
-    return finish(propose(model, molecule, request, progress), resolve)
+    return finish(propose(model, scene, request, progress), resolve, held, region)
 
 
-def finish(clusters: list[Cluster], resolve: bool) -> list[Cluster]:
-    """Resolve clashes if asked, add energies, and rank."""
+def read_core(source: object) -> Cluster:
+    """The first cluster of a file, or an object that holds one.
+
+    Raises:
+        KFlowError: it is refused.
+    """
+    from kflow_sci.assembly.exchange.formats import read_clusters
+    from kflow_sci.assembly.exchange.objects import to_cluster
+
+    return read_clusters(source)[0] if isinstance(source, str | os.PathLike) else to_cluster(source)
+
+
+def finish(
+    clusters: list[Cluster],
+    resolve: bool,
+    held: Bool[np.ndarray, " n"] | None = None,
+    region: Region | None = None,
+) -> list[Cluster]:
+    """Resolve clashes if asked, add energies, and rank; copies may be held, and atoms kept in a region."""
     from kflow_sci.assembly.energy.interaction import rank
 
-    return rank(resolve_clashes(clusters, iterations=RELAX_ITERATIONS if resolve else 0))
+    still = None if held is None else [held] * len(clusters)
+    return rank(without_clashes(clusters, RELAX_ITERATIONS if resolve else 0, still, region))

@@ -19,7 +19,8 @@ from kflow_sci.assembly.contacts import polar_hydrogens
 from kflow_sci.assembly.model.batch import collate, without_mirror_twins
 from kflow_sci.assembly.model.cluster_model import ClusterModel
 from kflow_sci.assembly.model.dataset import crop
-from kflow_sci.assembly.model.generate import Request, propose
+from kflow_sci.assembly.model.generate import propose
+from kflow_sci.assembly.model.request import Request
 from kflow_sci.assembly.scoring.frame import Frame
 from kflow_sci.assembly.scoring.matching import matched_pm
 from kflow_sci.assembly.scoring.measures import usable

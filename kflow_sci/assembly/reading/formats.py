@@ -40,7 +40,8 @@ def read_molecule(
 
     Args:
         source: A SMILES, an InChI, a path (xyz, extxyz, sdf, mol, mol2, pdb, cif), or an object that
-            ``to_molecule`` takes. A string is a path if such a file exists or its suffix is one of these; otherwise it is tried as a SMILES.
+            ``to_molecule`` takes. A string is a path if such a file exists or its suffix is
+            one of these; otherwise it is tried as a SMILES.
         seed: For the conformers of a SMILES.
 
     Returns:

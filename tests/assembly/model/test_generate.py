@@ -11,17 +11,16 @@ import torch
 from kflow_sci.assembly.contacts import clashing_pairs
 from kflow_sci.assembly.model.cluster_model import ClusterModel, ModelConfig
 from kflow_sci.assembly.model.generate import (
-    Request,
-    StepApart,
     assemble,
-    choose_hands,
     clusters_at,
     default_weights,
     finish,
     load_model,
     propose,
-    volume_per_molecule,
 )
+from kflow_sci.assembly.model.request import Request, volume_per_molecule
+from kflow_sci.assembly.model.scene import choose_hands
+from kflow_sci.assembly.model.settle import StepApart
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.checkpoint import save_checkpoint
 from kflow_sci.errors import CheckpointError, ClusterError, MoleculeError

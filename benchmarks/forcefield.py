@@ -1,6 +1,6 @@
 """Which force field keeps true crystals where they are, what a relaxation costs, and how lattice energies compare.
 
-    python benchmarks/forcefield.py [--crystals FOLDER] [--trials 15]
+    python benchmarks/forcefield.py [--crystals FOLDER] [--trials 10]
 
 Writes ``forcefield.md``, ``forcefield.csv`` and, per crystal, ``forcefield_rows.csv`` beside this script.
 
@@ -208,7 +208,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--crystals", type=Path, default=FOLDER)
-    parser.add_argument("--trials", type=int, default=15)
+    parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     crystals, refused = true_crystals(options.crystals)

@@ -49,5 +49,7 @@ def test_a_cluster_is_cut_from_the_packing_it_names(clusters) -> None:
         cluster = clusters[i]
         packing = packing_from_cluster(cluster)
         molecules_per_cell = len(packing.kind) * len(packing.group.rotations)
-        assert np.linalg.det(packing.cell) / molecules_per_cell == pytest.approx(cluster.info["volume"], rel=1e-3)
+        assert np.linalg.det(packing.cell) / molecules_per_cell == pytest.approx(
+            cluster.info["volume"], rel=1e-3
+        )
         assert len(cluster) == 32 and np.isfinite(cluster.centroid).all()

@@ -25,6 +25,7 @@ COMMANDS = {
     "data": "Get crystals, and turn them into data sets of clusters.",
     "train": "Train a model as a config says.",
     "score": "Compare predicted clusters with reference clusters.",
+    "image": "Images: train, sample, edit, restore, and look at spectra.",
     "bench": "Compare methods under one budget, beside the floors.",
 }
 

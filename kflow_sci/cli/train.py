@@ -61,7 +61,7 @@ def command(config: Path, out: Path | None, resume: bool | None, limit: str | No
     if result.first:
         again = ["kflow", "train", str(config), *(["--out", str(out)] if out is not None else [])]
         again += ["--time", limit] if limit is not None else []
-        click.echo(_report(result, settings.steps, shlex.join(again)))
+        click.echo(report(result, settings.steps, shlex.join(again)))
     return 0 if result.finished else INTERRUPTED
 
 
@@ -79,7 +79,14 @@ def minutes_of(text: str) -> float:
     return float(found[1]) * {"s": 1 / 60, "m": 1.0, "h": 60.0}[found[2]]
 
 
-def _report(result: FitResult, steps: int, again: str) -> str:
+def report(result: FitResult, steps: int, again: str) -> str:
+    """What is said at the end of a run.
+
+    Args:
+        result: How far it came.
+        steps: How far it was to come.
+        again: The command that continues it.
+    """
     if not result.finished:
         return f"Stopped at step {result.step} of {steps}, saved in {result.folder}. Continue with:  {again}"
     if result.best is None:

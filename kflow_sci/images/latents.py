@@ -161,6 +161,7 @@ def cached_latents(
     folder: str | Path,
     *,
     at_once: int = 16,
+    make: bool = True,
     advance: Advance = lambda done, total: None,
 ) -> LatentImages:
     """Latents of a set, from the files in a folder; what is missing there is encoded and kept.
@@ -172,10 +173,12 @@ def cached_latents(
         vae: The autoencoder.
         folder: Of the files.
         at_once: Images encoded together.
+        make: Encode what is missing; False to refuse instead.
         advance: Told how far it is.
 
     Raises:
-        ImageError: the folder holds latents of another autoencoder or of other images, or a file that is damaged.
+        ImageError: the folder holds latents of another autoencoder or of other images, or a file that is
+            damaged or missing.
         OutputError: the folder cannot be written.
     """
     shape, place, n = vae.shape(images.shape), output_folder(folder), len(images.ids)
@@ -184,6 +187,10 @@ def cached_latents(
     for number, first in enumerate(range(0, n, PART)):
         index = range(first, min(n, first + PART))
         file = place / f"latents-{number:05d}.safetensors"
+        if not file.is_file() and not make:
+            raise ImageError(
+                f"latents {file} are missing: encode them first, with kflow image latents CONFIG"
+            )
         if not file.is_file():
             _encode(images, vae, index, file, about, at_once)
         parts.append(_read(file, about, (len(index), *shape)))

@@ -7,6 +7,8 @@ own number; the images held out follow from a seed of their own, so that runs wi
 from __future__ import annotations
 
 import copy
+import hashlib
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +41,8 @@ from kflow_sci.training.module import FitResult, fit
 from kflow_sci.training.order import part_size, seeds_of_step
 from kflow_sci.transforms.pca import PCATransform
 
-_MEASURED = 4096  # images that shells and their energies are found from
+# Images that shells and their energies are found from: at most so many, and so many numbers.
+_MEASURED, _NUMBERS = 4096, 2**27
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,10 +140,17 @@ def divide(config: ImageTrainConfig) -> tuple[ImageSet, ImageSet]:
     return (WithMirrors(train) if config.mirrors else train), held
 
 
-def make_latents(
-    config: ImageTrainConfig, *, device: str = "cpu", advance: Advance = lambda done, total: None
+def ready(
+    config: ImageTrainConfig, *, device: str = "auto", advance: Advance = lambda done, total: None
 ) -> tuple[ImageSet, ImageSet]:
-    """Both parts as what flows: latents, encoded where that is not done yet, or the pixels themselves.
+    """Both parts as what flows: the pixels themselves, or latents, encoded where that is not done yet.
+
+    One of several processes (``torchrun``) encodes nothing, since all would do the same.
+
+    Args:
+        config: Of the training.
+        device: Where images are encoded; ``auto`` is the first CUDA device, if there is one.
+        advance: Told how many images have latents.
 
     Raises:
         ImageError: As ``divide`` and ``images.latents``.
@@ -148,12 +158,19 @@ def make_latents(
     train, held = divide(config)
     if config.vae is None or config.latents is None:
         return train, held
-    vae = load_autoencoder(config.vae, config.vae_scale, device)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    vae = load_autoencoder(config.vae, config.vae_scale, device if alone else "cpu")
     n, m = len(train.ids), len(held.ids)
     places = Path(config.latents)
     return (
-        cached_latents(train, vae, places / "train", advance=lambda done, _: advance(done, n + m)),
-        cached_latents(held, vae, places / "held-out", advance=lambda done, _: advance(n + done, n + m)),
+        cached_latents(
+            train, vae, places / "train", make=alone, advance=lambda done, _: advance(done, n + m)
+        ),
+        cached_latents(
+            held, vae, places / "held-out", make=alone, advance=lambda done, _: advance(n + done, n + m)
+        ),
     )
 
 
@@ -183,8 +200,8 @@ def new_image_model(config: ImageTrainConfig, train: ImageSet) -> ImageModel:
     Raises:
         ConfigError, TransformError, ScheduleError: Settings that do not fit the images or each other.
     """
-    n = len(train.ids)
-    chosen = np.random.default_rng(config.split_seed).permutation(n)[:_MEASURED]
+    most = max(2, min(_MEASURED, _NUMBERS // math.prod(train.shape)))
+    chosen = np.random.default_rng(config.split_seed).permutation(len(train.ids))[:most]
     images = read_all(train, chosen.tolist())
     wanted = ImageShells(config.transform, config.shells, config.wavelet)
     shells, transform = fit_shells(wanted, images, config.cut, config.rank)
@@ -222,20 +239,25 @@ def new_image_model(config: ImageTrainConfig, train: ImageSet) -> ImageModel:
 
 def train_images(
     config: ImageTrainConfig,
+    data: tuple[ImageSet, ImageSet] | None = None,
     *,
     device: str = "auto",
     start: Literal["auto", "resume", "fresh"] = "auto",
     show: bool = True,
-    advance: Advance = lambda done, total: None,
 ) -> FitResult:
     """Train an image model as a config says, in the folder ``config.out``; see ``module.fit``.
 
+    Args:
+        config: What is trained and how.
+        data: What ``ready`` gave for this config; found if None.
+        device: See ``module.fit``.
+        start: See ``module.fit``.
+        show: See ``module.fit``.
+
     Raises:
-        KFlowError: See ``make_latents``, ``new_image_model`` and ``module.fit``.
+        KFlowError: See ``ready``, ``new_image_model`` and ``module.fit``.
     """
-    cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
-    local = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device in ("auto", "cuda") else device
-    train, held = make_latents(config, device=local if cuda else "cpu", advance=advance)
+    train, held = ready(config, device=device) if data is None else data
     model = new_image_model(config, train)
     if config.compiled:
         model.net.compile()
@@ -254,7 +276,7 @@ def train_images(
 
     header = {
         "image_model": model.config_dict(),
-        "data_hash": open_images(config).digest(),
+        "data_hash": hashlib.sha256(f"{train.digest()} {held.digest()}".encode()).hexdigest(),
         "data": {"train": n, "held_out": len(held.ids)},
     }
     return fit(config, model, batches, measured, config.out, header=header, device=device, start=start,

@@ -14,7 +14,7 @@ KNOWS = {
     "reading": set(),
     "exchange": {"reading", "scoring"},
     "forcefield": set(),
-    "energy": {"forcefield"},
+    "energy": {"forcefield", "reading"},
     "scoring": set(),
     "baselines": {"scoring", "model"},
     "data": {"reading"},

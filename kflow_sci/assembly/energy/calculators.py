@@ -29,13 +29,13 @@ from kflow_sci.errors import ConfigError, ScoreError
 if TYPE_CHECKING:
     from ase import Atoms
 
-NAMES = ("mmff", "uff", "gfn2", "gfn1", "gfnff", "ase:MODULE.CLASS")
+NAMES = ("mmff", "uff", "xtb", "gfn2", "gfn1", "gfnff", "ase:MODULE.CLASS")
 KJ_PER_KCAL = 4.184
 KJ_PER_HARTREE = 2625.4996394799  # CODATA 2018
 TIMEOUT = 3600.0  # s, for one run of a program
 _KEPT = 256  # kinds of molecules remembered
 # What calculators raise when they fail; anything else is a fault in the code.
-_FAILURES = (RuntimeError, NotImplementedError, ValueError, KeyError, ArithmeticError)
+FAILURES = (RuntimeError, NotImplementedError, ValueError, KeyError, ArithmeticError)
 
 
 class Sites(Protocol):
@@ -64,7 +64,8 @@ def energy_function(name: str) -> Energy:
         name: ``mmff``: ``interaction.interaction_energy``, MMFF94 contacts and charges where RDKit has types for every
             atom, else UFF contacts and Gasteiger charges; milliseconds for 400 atoms.
             ``uff``: 12-6 contacts of UFF as RDKit has them, no charges; milliseconds.
-            ``gfn2``, ``gfn1``: GFN2-xTB or GFN1-xTB by tblite; 5 s of one core for 136 atoms, minutes for 400.
+            ``xtb`` or ``gfn2``, ``gfn1``: GFN2-xTB or GFN1-xTB by tblite; 5 s of one core for 136 atoms, minutes
+            for 400.
             ``gfnff``: GFN-FF by the program ``xtb``, which must be on the PATH.
             ``ase:MODULE.CLASS``: a calculator of ASE, or a function that makes one, called without arguments.
 
@@ -80,12 +81,21 @@ def energy_function(name: str) -> Energy:
         return _ForceFieldEnergy()
     if name == "uff":
         return _uff_energy
-    if name in ("gfn2", "gfn1"):
-        return _DifferenceEnergy(name, _tblite(name))
     if name == "gfnff":
         return _DifferenceEnergy(name, _xtb())
+    return _DifferenceEnergy(name, _by_calculator(calculator_class(name)))
+
+
+def calculator_class(name: str) -> Callable[[], Any]:
+    """What makes the calculator of ASE with a name of ``energy_function``; force fields have none here.
+
+    Raises:
+        ConfigError: as ``energy_function``.
+    """
+    if name in ("xtb", "gfn2", "gfn1"):
+        return _tblite(name)
     if name.startswith("ase:"):
-        return _DifferenceEnergy(name, _ase(name.removeprefix("ase:")))
+        return _ase(name.removeprefix("ase:"))
     raise ConfigError(f"there is no energy {name}: give one of {', '.join(NAMES)}")
 
 
@@ -172,7 +182,7 @@ class _DifferenceEnergy:
     def of(self, atoms: Atoms) -> float:
         try:
             value = float(self.energy(atoms))
-        except _FAILURES as error:
+        except FAILURES as error:
             why = " ".join(str(error).split())[:100] or type(error).__name__
             raise ScoreError(f"{self.name} gives no energy for {len(atoms)} atoms ({why})") from error
         if not np.isfinite(value):
@@ -195,16 +205,16 @@ def _by_calculator(make: Callable[[], Any]) -> Callable[[Atoms], float]:
     return energy
 
 
-def _tblite(name: str) -> Callable[[Atoms], float]:
+def _tblite(name: str) -> Callable[[], Any]:
     try:
         from tblite.ase import TBLite
     except ImportError:
         raise ConfigError(f"{name} needs tblite, which is not installed: pip install tblite") from None
-    method = {"gfn2": "GFN2-xTB", "gfn1": "GFN1-xTB"}[name]
-    return _by_calculator(lambda: TBLite(method=method, verbosity=0))
+    method = "GFN1-xTB" if name == "gfn1" else "GFN2-xTB"
+    return lambda: TBLite(method=method, verbosity=0)
 
 
-def _ase(path: str) -> Callable[[Atoms], float]:
+def _ase(path: str) -> Callable[[], Any]:
     module_name, _, attribute = path.rpartition(".")
     if not module_name or not all(word.isidentifier() for word in path.split(".")):
         raise ConfigError(f"ase:{path} names no class: give ase:MODULE.CLASS, as ase:ase.calculators.emt.EMT")
@@ -218,7 +228,7 @@ def _ase(path: str) -> Callable[[Atoms], float]:
         raise ConfigError(
             f"{module_name} has no class {attribute}: give ase:MODULE.CLASS of an ASE calculator"
         )
-    return _by_calculator(make)
+    return make
 
 
 def _xtb() -> Callable[[Atoms], float]:

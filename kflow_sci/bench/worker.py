@@ -55,7 +55,8 @@ def _train(cell: Cell, folder: Path) -> dict[str, Any] | None:
     from kflow_sci.checkpoint import read_header
     from kflow_sci.settings import make_named
     from kflow_sci.training.clusters import train_clusters
-    from kflow_sci.training.config import ClusterConfig, config_kind
+    from kflow_sci.training.config import ClusterConfig
+    from kflow_sci.training.methods import config_kind
 
     values = {**cell.config, "out": str(folder)}
     kind = config_kind(str(values.get("method", "kflow")))

@@ -42,7 +42,7 @@ def command(config: Path, out: Path | None, resume: bool | None, limit: str | No
     Several processes:  torchrun --nproc-per-node 2 -m kflow_sci train CONFIG
     """
     from kflow_sci.cli.common import out_dir
-    from kflow_sci.training.config import read_train_config
+    from kflow_sci.training.methods import read_train_config
 
     replaced: dict[str, Any] = {} if out is None else {"out": str(out)}
     if limit is not None:

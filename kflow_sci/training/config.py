@@ -1,44 +1,39 @@
 """What is trained and how, as one yaml, complete and flat; see ``kflow_sci.settings``.
 
 ``FitConfig`` is what the training loop needs to know, ``ClusterConfig`` adds the clusters, ``TrainConfig`` K-Flow, and
-``RivalConfig`` any learned rival, whose own settings are keys of the same file. The key ``method`` chooses.
+``RivalConfig`` any learned rival, whose own settings are keys of the same file. The key ``method`` chooses: ``methods``.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from kflow_sci.errors import ConfigError
 from kflow_sci.settings import (
     Settings,
     make_config,
-    make_named,
     nearest,
     plain,
     read_config,
-    read_values,
     setting,
     write_config,
 )
 
 if TYPE_CHECKING:
     from kflow_sci.assembly.baselines.learned import Rival
-    from kflow_sci.training.packings import PackingConfig
 
 __all__ = [
     "ClusterConfig",
     "FitConfig",
     "RivalConfig",
     "TrainConfig",
-    "config_kind",
+    "known_rival",
     "make_config",
     "nearest",
     "plain",
     "read_config",
-    "read_train_config",
     "setting",
     "write_config",
 ]
@@ -152,46 +147,20 @@ class RivalConfig(ClusterConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _rival_class(self.method)
+        known_rival(self.method)
 
     def rival_settings(self) -> Settings:
         """The part that belongs to the rival and stays with its weights."""
-        kind = _rival_class(self.method).settings_kind
+        kind = known_rival(self.method).settings_kind
         return kind(**{field.name: getattr(self, field.name) for field in dataclasses.fields(kind)})
 
 
-def config_kind(method: str) -> type[TrainConfig] | type[RivalConfig] | type[PackingConfig]:
-    """The config that training a method needs.
+def known_rival(method: str) -> type[Rival]:
+    """The class of a rival.
 
     Raises:
         ConfigError: An unknown method.
     """
-    if method == "kflow":
-        return TrainConfig
-    if method == "proposals":
-        from kflow_sci.training.packings import PackingConfig
-
-        return PackingConfig
-    rival = _rival_class(method)
-    bases = (RivalConfig, rival.settings_kind)
-    return dataclasses.make_dataclass(f"{rival.__name__}Config", (), bases=bases, frozen=True, kw_only=True)
-
-
-def read_train_config(path: str | Path, **replaced: Any) -> TrainConfig | RivalConfig | PackingConfig:
-    """The config of `kflow train`; its key ``method`` says of what, K-Flow where the key is missing.
-
-    Raises:
-        ConfigError: As ``settings.read_config``.
-    """
-    values = {**read_values(path), **replaced}
-    try:
-        kind = config_kind(values.get("method", "kflow"))
-    except ConfigError as error:
-        raise ConfigError(f"config {path}: {error}") from error
-    return make_named(kind, values, path)
-
-
-def _rival_class(method: str) -> type[Rival]:
     from kflow_sci.assembly.baselines.learned import METHODS, rival_class
 
     if method not in METHODS:

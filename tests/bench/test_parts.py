@@ -16,7 +16,7 @@ from kflow_sci.bench.methods import METHODS, choose_methods
 from kflow_sci.bench.run import in_this_process, run_bench
 from kflow_sci.bench.task import make_task
 from kflow_sci.errors import ConfigError
-from kflow_sci.training.config import read_train_config
+from kflow_sci.training.methods import read_train_config
 from tests.bench.tiny import SPLIT, plan
 from tests.training.tiny_store import write_split
 

@@ -13,7 +13,8 @@ from kflow_sci.assembly.data.store import write_store
 from kflow_sci.assembly.proposals.named import make_proposal
 from kflow_sci.assembly.search.setup import make_problem
 from kflow_sci.errors import ConfigError
-from kflow_sci.training.config import make_config, read_train_config
+from kflow_sci.training.config import make_config
+from kflow_sci.training.methods import read_train_config
 from kflow_sci.training.packings import PackingConfig, load_libraries, train_packings
 from tests.assembly.proposals.conftest import chiral, computed, water
 

@@ -16,7 +16,8 @@ from kflow_sci.assembly.model.dataset import ClusterDataset
 from kflow_sci.checkpoint import load_checkpoint, read_header
 from kflow_sci.errors import ConfigError
 from kflow_sci.training.clusters import load_data, train_clusters
-from kflow_sci.training.config import RivalConfig, TrainConfig, config_kind, make_config, read_train_config
+from kflow_sci.training.config import RivalConfig, TrainConfig, make_config
+from kflow_sci.training.methods import config_kind, read_train_config
 from tests.assembly.baselines.test_assembleflow import SETTINGS as ASSEMBLEFLOW
 from tests.training.tiny_store import settings_for, write_settings
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from kflow_sci.assembly.baselines.learned import rival_class
-from kflow_sci.training.config import RivalConfig, read_train_config
+from kflow_sci.training.config import RivalConfig
+from kflow_sci.training.methods import read_train_config
 
 CONFIGS = sorted((Path(__file__).parents[3] / "configs" / "rivals").glob("*.yaml"))
 

@@ -6,7 +6,7 @@ The one idea: everything is computed before anything is written, and each file a
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,8 +14,10 @@ from kflow_sci.cli.common import RecordedCommand, command_line
 
 if TYPE_CHECKING:
     from kflow_sci.assembly.cluster import Cluster
+    from kflow_sci.assembly.model.cluster_model import ClusterModel
     from kflow_sci.assembly.model.walk import Walk
-    from kflow_sci.assembly.molecule import Molecule
+    from kflow_sci.cli.assembling import Plan
+    from kflow_sci.cli.common import Advance
 
 FILES = ("clusters.extxyz", "summary.csv", "best.png", "report.html", "settings.json")
 
@@ -40,12 +42,49 @@ class StepsType(click.ParamType):
         return steps
 
 
+class SidesType(click.ParamType):
+    """``20,20,30``: three lengths; one number makes a cube."""
+
+    name = "A,B,C"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float, float]:
+        """Read the sides, or refuse with what was expected."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            sides = [float(word) for word in str(value).split(",")]
+        except ValueError:
+            sides = []
+        if len(sides) not in (1, 3):
+            self.fail(f"'{value}' is not three lengths like 20,20,30, nor one for a cube.", param, ctx)
+        return (sides[0], sides[-1], sides[-1]) if len(sides) == 1 else (sides[0], sides[1], sides[2])
+
+
+class IndexType(click.ParamType):
+    """``0,1,2``: molecules, counted from 0."""
+
+    name = "I[,J…]"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Read the numbers, or refuse with what was expected."""
+        if isinstance(value, tuple):
+            return value
+        words = str(value).split(",")
+        if not all(word.strip().isdecimal() for word in words):
+            self.fail(f"'{value}' is not a list of molecules like 0,1,2.", param, ctx)
+        return tuple(int(word) for word in words)
+
+
 @click.command(name="assemble", cls=RecordedCommand)
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, metavar="INPUT...")
 @click.option(
     "--copies", type=int, help="Molecules per cluster.  [default: 17, as in the published benchmark]"
 )
-@click.option("--samples", type=int, default=10, show_default=True, help="Candidate clusters.")
+@click.option("--samples", type=int, help="Candidate clusters.  [default: 10]")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same clusters.")
 @click.option(
     "--steps-per-shell",
@@ -60,6 +99,15 @@ class StepsType(click.ParamType):
     show_default=True,
     help="Mirror images: none (same), half of the copies (both), or by the molecule (auto).",
 )
+@click.option("--conformers", type=int, default=1, show_default=True, help="Of a SMILES; all are ranked.")
+@click.option("--sphere", type=float, metavar="R", help="Keep all atoms within R Å.")
+@click.option("--box", type=SidesType(), help="Keep all atoms in a box, Å.")
+@click.option("--around", type=click.Path(path_type=Path), help="Hold this cluster, fill shells around it.")
+@click.option("--start", type=click.Path(path_type=Path), help="Begin the flow from the poses of this file.")
+@click.option("--edit", type=click.Path(path_type=Path), help="Make the cluster of this file anew in part:")
+@click.option("--above", type=float, metavar="K", help="  above scale K: its contacts vary, coarse stays;")
+@click.option("--below", type=float, metavar="K", help="  below scale K: coarse varies, contacts stay.")
+@click.option("--keep", type=IndexType(), default=(), help="Molecules of --start or --edit to hold, from 0.")
 @click.option(
     "--contacts/--no-contacts",
     default=True,
@@ -72,6 +120,21 @@ class StepsType(click.ParamType):
     show_default=True,
     help="Move clashing molecules apart at the end.",
 )
+@click.option(
+    "--energy",
+    default="mmff",
+    show_default=True,
+    help="What ranks: mmff, uff, xtb, gfn1, gfnff or ase:MODULE.CLASS.",
+)
+@click.option(
+    "--relax",
+    type=click.Choice(["none", "rigid", "full"]),
+    default="none",
+    show_default=True,
+    help="Relax in that energy, as rigid molecules or all atoms; saved beside the unrelaxed.",
+)
+@click.option("--pairs", is_flag=True, help="Write the energy of each pair of molecules to pairs.csv.")
+@click.option("--format", "formats", metavar="NAME[,…]", help="Also write xyz, sdf, pdb, cif, parquet.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -86,118 +149,178 @@ class StepsType(click.ParamType):
 @click.option("--device", default="cpu", show_default=True, help="A torch device, such as cuda.")
 def command(
     inputs: tuple[str, ...],
-    copies: int | None,
-    samples: int,
+    samples: int | None,
     seed: int,
     steps_per_shell: tuple[int, ...] | None,
     density: float | None,
     hands: str,
     contacts: bool,
     resolve: bool,
+    energy: str,
+    relax: str,
+    pairs: bool,
+    formats: str | None,
     out: Path,
     force: bool,
     weights: Path | None,
     device: str,
+    **wishes: Any,
 ) -> None:
-    """Make candidate clusters of a rigid molecule, as it packs in a crystal.
+    """Make candidate clusters of rigid molecules, as they pack in a crystal.
 
-    INPUT is a SMILES or a file (xyz, extxyz, sdf, mol, mol2, pdb, cif); each of several gets a folder of its
-    own.
+    INPUT is a SMILES, an InChI or a file (xyz, extxyz, sdf, mol, mol2, pdb, cif); each of several gets a folder
+    of its own. With a number after each, they make one mixed cluster. The weights in the package were trained on
+    clusters of one kind of molecule each: for mixtures, cores and regions nothing is measured.
 
     \b
-    Example:  kflow assemble "CC(=O)Oc1ccccc1C(=O)O" --samples 10 --out aspirin
+    Examples:  kflow assemble "CC(=O)Oc1ccccc1C(=O)O" --samples 10 --out aspirin
+               kflow assemble "CCO" 12 "O" 5 --format sdf --out mixture
+               kflow assemble "O" 60 --around aspirin.xyz --out solvated
+               kflow assemble --edit aspirin/clusters.extxyz --above 2 --out contacts
     """
-    from kflow_sci.assembly import DEFAULT_COPIES
-    from kflow_sci.assembly.reading.formats import read_molecule
+    from kflow_sci.cli.assembling import (
+        Wish,
+        check_wish,
+        distinct_names,
+        make_plans,
+        rank_and_relax,
+        read_molecules,
+    )  # fmt: skip
 
+    wish = Wish(inputs, samples=samples, **wishes)
+    check_wish(wish)
     # A bad molecule is refused before torch is loaded, which takes seconds.
-    molecules = [read_molecule(source) for source in inputs]
+    read = read_molecules(wish)
 
-    from kflow_sci.assembly.model.generate import Request, default_weights, finish, load_model, propose
+    from kflow_sci.assembly.energy.calculators import energy_function
+    from kflow_sci.assembly.exchange.formats import check_format
+    from kflow_sci.assembly.model.generate import default_weights, load_model
+    from kflow_sci.assembly.model.settle import RELAX_ITERATIONS, without_clashes
     from kflow_sci.assembly.scoring.reading import sha256
     from kflow_sci.cli.common import out_dir, progress_bar, refuse_overwrite
+    from kflow_sci.flow.steer import above, below
 
-    count = DEFAULT_COPIES if copies is None else copies
-    request = Request(count, samples, seed, steps_per_shell, density, hands, contacts)
-    folders = [out] if len(inputs) == 1 else [out / name for name in _distinct(molecules)]
+    kinds = [check_format(word) for word in formats.split(",")] if formats else []
+    energy_function(energy)
+    if relax != "none":
+        from kflow_sci.assembly.energy.surfaces import surface
+
+        surface(energy)
+    shared = {
+        "seed": seed, "steps": steps_per_shell, "density": density, "hands": hands, "contacts": contacts,
+    }  # fmt: skip
+    plans = make_plans(wish, read, shared)
+    folders = [out] if len(plans) == 1 else [out / name for name in distinct_names(plans)]
     model, header = load_model(weights, device)
+    shells = model.schedule.n_shells
+    frozen = None
+    if wish.edit is not None:
+        frozen = (
+            below(shells, wish.above) if wish.above is not None else above(shells, float(wish.below or 0.0))
+        )
     if steps_per_shell is not None:
         model.schedule.grid(steps_per_shell)
+    stems = ["clusters", *(["relaxed"] if relax != "none" else [])]
+    more = [f"{stem}.{kind}" for stem in stems for kind in ("extxyz", *kinds)]
     for folder in folders:
-        refuse_overwrite(folder, FILES, force)
+        refuse_overwrite(folder, (*FILES, *more, *(["pairs.csv"] if pairs else [])), force)
         out_dir(folder)
-    for source, molecule, folder in zip(inputs, molecules, folders, strict=True):
-        walks: dict[int, Walk] = {}
-        with progress_bar(f"{molecule.formula}", samples) as advance:
-            clusters = propose(model, molecule, request, progress=advance, watch=walks.__setitem__)
-        clusters = finish(clusters, resolve)
+    for plan, folder in zip(plans, folders, strict=True):
+        each = plan.request.samples
+        with progress_bar(plan.title, each * len(plan.variants)) as advance:
+            made, walks = _generate(model, plan, frozen, advance)
+        still = [_mask(len(cluster), plan.held) for cluster in made]
+        parted = without_clashes(made, RELAX_ITERATIONS if resolve else 0, still, plan.region)
+        with progress_bar(f"relaxing {plan.title}", len(parted)) as advance:
+            clusters, relaxed = rank_and_relax(parted, energy, relax, plan.held, advance)
         settings = {
             "command": command_line(),
-            "input": source,
-            "copies": request.copies,
-            "samples": samples,
-            "seed": seed,
-            "steps_per_shell": list(steps_per_shell or model.config.steps),
-            "density": density,
-            "hands": hands,
-            "contacts": contacts,
+            **plan.settings,
+            **shared,
+            "samples": each,
+            "steps": list(steps_per_shell or model.config.steps),
             "resolve": resolve,
+            "energy": energy,
+            "relax": relax,
             "device": device,
             "weights": {"sha256": sha256(weights or default_weights()), "step": header.get("step")},
         }
-        _write(folder, molecule, clusters, walks, settings)
-        _show(molecule, clusters, folder)
+        _write(folder, plan.title, clusters, relaxed, walks, settings, kinds, energy if pairs else None)
+        _show(plan.title, clusters, folder)
 
 
-def _distinct(molecules: list[Molecule]) -> list[str]:
-    """One folder name per molecule: its name, made safe, numbered where two are equal."""
-    names: list[str] = []
-    for molecule in molecules:
-        safe = (
-            "".join(c if c.isalnum() or c in "-_." else "_" for c in molecule.name).strip(".")
-            or molecule.formula
-        )
-        safe = safe if len(safe) <= 40 else molecule.formula
-        name, number = safe, 2
-        while name in names:
-            name, number = f"{safe}-{number}", number + 1
-        names.append(name)
-    return names
+def _generate(
+    model: ClusterModel, plan: Plan, frozen: tuple[float, ...] | None, advance: Advance
+) -> tuple[list[Cluster], dict[int, Walk]]:
+    """The samples of all variants of a plan, numbered on, and how each came about."""
+    from kflow_sci.assembly.model import generate
+
+    made: list[Cluster] = []
+    walks: dict[int, Walk] = {}
+    for scene, says in plan.variants:
+        begun = len(made)
+
+        def watch(i: int, walk: Walk, begun: int = begun) -> None:
+            walks[begun + i] = walk
+
+        def progress(done: int, begun: int = begun) -> None:
+            advance(begun + done)
+
+        for cluster in generate.propose(model, scene, plan.request, progress, watch, frozen):
+            cluster.info.update(says, sample=begun + cluster.info["sample"])
+            made.append(cluster)
+    return made, walks
+
+
+def _mask(copies: int, held: tuple[int, ...]) -> Any:
+    import numpy as np
+
+    return np.isin(np.arange(copies), held)
 
 
 def _write(
     folder: Path,
-    molecule: Molecule,
+    title: str,
     clusters: list[Cluster],
+    relaxed: list[Cluster] | None,
     walks: dict[int, Walk],
     settings: dict[str, object],
+    formats: list[str],
+    pairs: str | None,
 ) -> None:
     import json
 
     from kflow_sci import __version__
-    from kflow_sci.assembly.writing import write_clusters
+    from kflow_sci.assembly.exchange.formats import write_as
     from kflow_sci.files import atomic_write
     from kflow_sci.report.page.document import write_page
     from kflow_sci.report.page.payload import Candidate
     from kflow_sci.report.plots import draw_clusters
     from kflow_sci.report.tables import write_csv
 
-    write_clusters(folder / "clusters.extxyz", clusters)
+    for kind in ["extxyz", *(kind for kind in formats if kind != "extxyz")]:
+        write_as(folder / f"clusters.{kind}", clusters)
+        if relaxed is not None:
+            write_as(folder / f"relaxed.{kind}", relaxed)
     write_csv(
         folder / "summary.csv",
         [{k: v for k, v in c.info.items() if not isinstance(v, dict | list)} for c in clusters],
     )
+    if pairs is not None:
+        from kflow_sci.assembly.energy.candidates import pair_energies
+
+        rows = [
+            {"rank": c.info["rank"], "sample": c.info["sample"], **row}
+            for c in clusters
+            for row in pair_energies(c, pairs)
+        ]
+        write_csv(folder / "pairs.csv", rows)
     draw_clusters(clusters, folder / "best.png")
-    record = {
-        "kflow_sci": __version__,
-        "formula": molecule.formula,
-        "smiles": molecule.smiles,
-        **settings,
-    }
+    record = {"kflow_sci": __version__, **settings}
     write_page(
         folder / "report.html",
         [Candidate(cluster, walks.get(cluster.info["sample"])) for cluster in clusters],
-        title=molecule.name,
+        title=title if len(title) < 80 else title[:79] + "…",
         command=str(settings["command"]),
         made={key: value for key, value in record.items() if key != "command"},
     )
@@ -205,7 +328,7 @@ def _write(
         path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _show(molecule: Molecule, clusters: list[Cluster], folder: Path) -> None:
+def _show(formula: str, clusters: list[Cluster], folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -214,13 +337,16 @@ def _show(molecule: Molecule, clusters: list[Cluster], folder: Path) -> None:
     columns = (
         Column("rank", "rank"),
         Column("sample", "sample"),
+        Column("conformer", "conformer"),
+        Column("strain", "strain kJ/mol", 1),
         Column("energy", "energy kJ/mol", 1),
+        Column("energy_relaxed", "relaxed kJ/mol", 1),
         Column("clashing_pairs", "clashing pairs"),
         Column("clashing_pairs_start", "before"),
         Column("density", "g/cm³", 3),
     )
     table = Table(
-        title=f"{len(clusters)} clusters of {len(clusters[0])} × {molecule.formula}, best first",
+        title=f"{len(clusters)} clusters of {len(clusters[0])} molecules, {formula}, best first",
         title_justify="left",
     )
     shown = [column for column in columns if column.key in clusters[0].info]

@@ -160,6 +160,31 @@ def test_results_are_not_overwritten_without_force(
         ([UREA_SMILES, "--steps-per-shell", "3,3"], "expected 3"),
         ([UREA_SMILES, "--hands", "left"], "--hands"),
         ([UREA_SMILES, "--device", "nonsense"], "nonsense"),
+        ([], "give a molecule"),
+        (["12", "O"], "number 12 follows no molecule"),
+        (["O", "12", "5"], "number 5 follows no molecule"),
+        (["CCO", "12", "O"], "'O' has no count"),
+        (["CCO", "0", "O", "3"], "at least 1 of each"),
+        (["CCO", "900", "O", "300"], "copies is 1200"),
+        (["O", "5", "--copies", "4"], "--copies and counts"),
+        (["O", "--box", "3,4"], "three lengths"),
+        (["O", "--sphere=-1"], "positive number"),
+        (["O", "40", "--sphere", "3"], "need"),
+        (["O", "--sphere", "8", "--box", "9"], "--sphere and --box"),
+        (["O", "--around", "none.xyz"], "none.xyz does not exist"),
+        (["O", "--format", "doc"], "no format 'doc'"),
+        (["O", "--energy", "nonsense"], "no energy nonsense"),
+        (["O", "--energy", "ase:no_such_package.X"], "pip install no_such_package"),
+        (["O", "--relax", "soft"], "--relax"),
+        (["O", "--keep", "a"], "list of molecules"),
+        (["O", "--keep", "0"], "--keep needs"),
+        (["O", "--above", "1"], "need --edit"),
+        (["O", "--start", "a.xyz"], "leave out INPUT"),
+        (["--edit", "a.xyz"], "one of --above K and --below K"),
+        (["--edit", "a.xyz", "--above", "1"], "a.xyz does not exist"),
+        (["--start", "a.xyz", "--samples", "3"], "leave out --samples"),
+        (["CCO", "3", "O", "3", "--conformers", "2"], "clusters of one molecule"),
+        (["O", "--conformers", "0"], "conformers is 0"),
     ],
 )
 def test_bad_input_gets_one_line(
@@ -257,3 +282,82 @@ def test_ctrl_c_ends_cleanly(
     assert run(weights, out, UREA_SMILES) == 130
     assert capsys.readouterr().err.strip() == "kflow: interrupted"
     assert not out.exists()
+
+
+def frames(path: Path) -> list[ase.Atoms]:
+    return ase.io.read(path, index=":")
+
+
+def test_a_mixture_is_written_in_every_format_in_one_order(weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mix"
+    words = ["CO", "3", "O", "2", "--samples", "2", "--format", "xyz,sdf,pdb,cif,parquet", "--pairs"]
+    assert run(weights, out, *words) == 0
+    expected = {f"clusters.{x}" for x in ("extxyz", "xyz", "sdf", "pdb", "cif", "parquet")}
+    assert expected <= {p.name for p in out.iterdir()}
+    extended, plain = frames(out / "clusters.extxyz"), frames(out / "clusters.xyz")
+    for a, b in zip(extended, plain, strict=True):
+        assert a.get_chemical_formula() == "C3H16O5"
+        assert np.abs(a.positions - b.positions).max() < 1e-7
+        assert np.bincount(a.arrays["molecule"]).tolist() == [6, 6, 6, 3, 3]
+    settings = json.loads((out / "settings.json").read_text())
+    assert settings["copies"] == [3, 2] and settings["formula"] == ["CH4O", "H2O"]
+    rows = list(csv.DictReader((out / "pairs.csv").open()))
+    assert len(rows) == 2 * 10
+    total = sum(float(r["energy"]) for r in rows if r["rank"] == "1") / 5
+    assert total == pytest.approx(extended[0].get_potential_energy(), abs=0.01)
+
+
+def test_a_held_core_stays_and_a_box_holds_its_molecules(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "core.xyz").write_text(WATER_XYZ)
+    assert (
+        run(weights, tmp_path / "o", "CO", "6", "--around", str(tmp_path / "core.xyz"), "--samples", "1") == 0
+    )
+    (frame,) = frames(tmp_path / "o" / "clusters.extxyz")
+    assert len(frame) == 3 + 6 * 6
+    assert np.abs(frame.positions[:3] - [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]).max() < 1e-5
+    assert run(weights, tmp_path / "b", "O", "--density", "0.5", "--box", "12,12,14", "--samples", "1") == 0
+    (frame,) = frames(tmp_path / "b" / "clusters.extxyz")
+    # 12 x 12 x 14 = 2016 Å^3; water at 0.5 g/cm^3 takes 59.83 Å^3.
+    assert len(frame) == 3 * 33
+    assert (np.abs(frame.positions).max(0) < [6.02, 6.02, 7.02]).all()
+
+
+def test_a_cluster_is_begun_from_edited_and_relaxed(weights: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    assert run(weights, first, UREA_SMILES, "--copies", "4", "--samples", "2") == 0
+    given = first / "clusters.extxyz"
+    assert run(weights, tmp_path / "s", "--start", str(given), "--keep", "0,2", "--no-resolve") == 0
+    for before, after in zip(
+        frames(given),
+        sorted(frames(tmp_path / "s" / "clusters.extxyz"), key=lambda f: f.info["sample"]),
+        strict=True,
+    ):
+        for k in (0, 2):
+            mine = before.arrays["molecule"] == k
+            assert np.abs(before.positions[mine] - after.positions[mine]).max() < 1e-4
+    words = ["--edit", str(given), "--above", "3", "--samples", "2", "--no-contacts", "--no-resolve"]
+    assert run(weights, tmp_path / "e", *words) == 0
+    for frame in frames(tmp_path / "e" / "clusters.extxyz"):
+        assert np.abs(frame.positions - frames(given)[0].positions).max() < 1e-3
+    words = [UREA_SMILES, "--copies", "3", "--samples", "2", "--relax", "rigid", "--energy", "uff"]
+    assert run(weights, tmp_path / "r", *words) == 0
+    raw, relaxed = (frames(tmp_path / "r" / f"{name}.extxyz") for name in ("clusters", "relaxed"))
+    assert [f.info["rank"] for f in raw] == [f.info["rank"] for f in relaxed] == [1, 2]
+    for a, b in zip(raw, relaxed, strict=True):
+        assert a.info["sample"] == b.info["sample"]
+        assert b.get_potential_energy() < a.get_potential_energy()
+        assert a.info["energy_relaxed"] == b.get_potential_energy()
+
+
+def test_conformers_are_ranked_together_with_their_strain(weights: Path, tmp_path: Path) -> None:
+    # 1,2-Ethanediol has several conformers by its two torsions.
+    words = ["OCCO", "--copies", "3", "--samples", "2", "--conformers", "2"]
+    assert run(weights, tmp_path / "c", *words) == 0
+    rows = list(csv.DictReader((tmp_path / "c" / "summary.csv").open()))
+    assert len(rows) == 4
+    assert sorted(r["conformer"] for r in rows) == ["0", "0", "1", "1"]
+    assert sorted(r["sample"] for r in rows) == ["0", "1", "2", "3"]
+    assert {float(r["strain"]) == 0.0 for r in rows if r["conformer"] == "0"} == {True}
+    assert all(float(r["strain"]) > 0.0 for r in rows if r["conformer"] == "1")
+    keys = [(float(r["clashing_pairs"]), float(r["energy"]) + float(r["strain"])) for r in rows]
+    assert keys == sorted(keys)

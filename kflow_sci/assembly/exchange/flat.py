@@ -70,13 +70,14 @@ class Flat:
             dict(cluster.info),
         )
 
-    def cluster(self, label: str) -> Cluster:
+    def cluster(self, label: str, templates: Templates | None = None) -> Cluster:
         """Rigid copies of templates at the poses of these atoms.
 
         Atoms of a molecule come to stand together, in their order here.
 
         Args:
             label: What to call the source in messages.
+            templates: Those of other clusters, to be shared and added to.
 
         Raises:
             ClusterError: no atoms, coordinates that are not finite, or an element whose bonds are not known.
@@ -112,7 +113,9 @@ class Flat:
 
             return self.numbers[atoms], self.positions[atoms], make
 
-        return Templates().cluster((part(k) for k in range(len(members))), self.info)
+        return (Templates() if templates is None else templates).cluster(
+            (part(k) for k in range(len(members))), self.info
+        )
 
 
 def _by_owner(owner: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ from kflow_sci.assembly.exchange.pdb import pdb_text, read_pdb_models
 from kflow_sci.assembly.exchange.sdf import read_sdf_records, sdf_record
 from kflow_sci.assembly.exchange.table import read_table, write_table
 from kflow_sci.assembly.scoring.reading import UNKNOWN, read_frames
+from kflow_sci.assembly.templates import Templates
 from kflow_sci.assembly.writing import write_clusters
 from kflow_sci.errors import ClusterError, ConfigError
 from kflow_sci.files import atomic_write
@@ -92,8 +93,8 @@ def read_clusters(path: str | os.PathLike[str]) -> list[Cluster]:
     """The clusters of a file, as rigid copies of templates.
 
     Molecules are the file's own (the column ``molecule`` of extxyz, the fields of sdf and parquet), else told apart by
-    bonds. A template lies within 0.01 Å of every atom of its copies. Of a crystal in a cif, the 17 molecules nearest to
-    the first one are taken.
+    bonds. A template lies within 0.01 Å of every atom of its copies, and clusters of one file share them. Of a crystal in a cif, the
+    17 molecules nearest to the first one are taken.
 
     Args:
         path: extxyz, xyz, sdf, mol, pdb, cif or parquet.
@@ -120,7 +121,8 @@ def read_clusters(path: str | os.PathLike[str]) -> list[Cluster]:
         from kflow_sci.assembly.reading.crystal import cluster_from_crystal, read_crystal
 
         return [cluster_from_crystal(read_crystal(path), DEFAULT_COPIES)]
-    return [flat.cluster(f"cluster {number} of {path.name}") for number, flat in enumerate(flats)]
+    shared = Templates()
+    return [flat.cluster(f"cluster {number} of {path.name}", shared) for number, flat in enumerate(flats)]
 
 
 def _text(path: Path) -> str:

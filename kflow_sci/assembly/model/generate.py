@@ -245,14 +245,16 @@ def assemble(
 
     steps = (steps_per_shell,) if isinstance(steps_per_shell, int) else steps_per_shell
     count = copies if isinstance(copies, int) else tuple(copies)
-    request = Request(count, samples, seed, None if steps is None else tuple(steps), density, hands, contacts)
+    core = None if around is None else read_core(around)
+    there = 0 if core is None else len(core)
+    walk = None if steps is None else tuple(steps)
+    request = Request(count, samples, seed, walk, density, hands, contacts, there)
     sources = source if isinstance(source, list | tuple) else [source]
     molecules = [read_molecule(one) for one in sources]  # type: ignore[arg-type]
-    if around is None:
+    if core is None:
         scene: Scene = mixture(molecules, request, region)
         held = None
     else:
-        core = read_core(around)
         scene = surroundings(core, molecules, request, region)
         held = np.arange(scene.copies) < len(core)
     model, _ = load_model(weights, device)

@@ -92,9 +92,7 @@ class Sphere:
         for _ in range(_INSIDE_ROUNDS):
             place = moved[owner] + arm
             length = np.linalg.norm(place, axis=1)
-            farthest = np.array(
-                [a + length[a:b].argmax() for a, b in itertools.pairwise(first)]
-            )
+            farthest = np.array([a + length[a:b].argmax() for a, b in itertools.pairwise(first)])
             over = np.maximum(length[farthest] - self.radius, 0.0)
             if not over.any():
                 break

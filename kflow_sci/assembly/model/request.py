@@ -55,6 +55,7 @@ class Request:
         density: g/cm^3; the expected density in a crystal if None.
         hands: See ``choose_hands``.
         contacts: Let overlapping molecules step apart while the flow sets the detail; see ``StepApart``.
+        there: Molecules that are there already, about which the others are placed.
 
     Raises:
         ClusterError: a number out of range.
@@ -67,10 +68,13 @@ class Request:
     density: float | None = None
     hands: str = "auto"
     contacts: bool = True
+    there: int = 0
 
     def __post_init__(self) -> None:
-        if isinstance(self.copies, tuple) and min(self.copies, default=0) < 1:
-            raise ClusterError(f"copies is {self.copies}, but there must be at least 1 of each molecule")
+        if min((self.copies,) if isinstance(self.copies, int) else self.copies, default=0) < 1:
+            raise ClusterError(
+                f"copies is {self.copies}, but there must be at least 1 of each molecule, and 2 in all"
+            )
         if not 2 <= self.total <= MAX_COPIES:
             raise ClusterError(
                 f"copies is {self.total}, outside 2 … {MAX_COPIES}: a cluster needs at least two molecules"
@@ -82,8 +86,8 @@ class Request:
 
     @property
     def total(self) -> int:
-        """Molecules per cluster."""
-        return self.copies if isinstance(self.copies, int) else sum(self.copies)
+        """Molecules per cluster, with those that are there."""
+        return self.there + (self.copies if isinstance(self.copies, int) else sum(self.copies))
 
 
 def mixture(
@@ -122,10 +126,6 @@ def surroundings(
     """
     molecules = (molecules,) if isinstance(molecules, Molecule) else tuple(molecules)
     counts = _checked(molecules, request)
-    if len(core) + sum(counts) > MAX_COPIES:
-        raise ClusterError(
-            f"{len(core)} held and {sum(counts)} further molecules are more than the limit of {MAX_COPIES}"
-        )
     volume = mixed_volume(molecules, counts, request.density)
     if region is not None:
         own = sum(core.molecules[k].crystal_volume for k in core.kind)

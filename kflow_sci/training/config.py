@@ -1,7 +1,7 @@
 """What is trained and how, as one yaml, complete and flat; see ``kflow_sci.settings``.
 
 ``FitConfig`` is what the training loop needs to know, ``ClusterConfig`` adds the clusters, ``TrainConfig`` K-Flow, and
-``RivalConfig`` any learned rival, whose own settings are keys of the same file. The key ``method`` chooses: ``methods``.
+``RivalConfig`` any learned rival, whose own settings are keys of the same file. The key ``method`` chooses one.
 """
 
 from __future__ import annotations

@@ -147,14 +147,14 @@ def restore_images(
     """
     if draws < 1:
         raise ImageError(f"{draws} draws asked for: ask for at least 1")
-    steer = degradation.clamp(observed.to(model.device))
-    if tuple(steer.known.shape[1:]) != model.config.shape:
-        channels, rows, columns = model.config.shape
-        f = degradation.factor
+    channels, rows, columns = model.config.shape
+    needed = (channels, rows // degradation.factor, columns // degradation.factor)
+    if tuple(observed.shape[1:]) != needed:
         raise ImageError(
-            f"the image has shape {tuple(observed.shape[1:])}, but the model needs ({channels}, {rows // f}, "
-            f"{columns // f}) for images {degradation.name}"
+            f"the image has shape {tuple(observed.shape[1:])}, but the model needs {needed} for images "
+            f"{degradation.name}"
         )
+    steer = degradation.clamp(observed.to(model.device))
     found = [model.sample(len(observed), generator, steps, steer=[steer]).x for _ in range(draws)]
     # A shell of the model that was done early no longer heard of what came later: the observation has the last word.
     kept = mix(steer.path.transform, steer.known, torch.stack(found).mean(0), steer.weights)

@@ -42,7 +42,7 @@ def test_digits_have_ten_classes_and_thirds_of_ink() -> None:
 def test_faces_can_be_cut_to_an_even_size_and_chosen_alone() -> None:
     faces = only(embedded("faces", 24), "class", "face")
     assert faces.shape == (1, 24, 24) and len(faces.ids) == 100
-    with pytest.raises(ImageError, match="size 26 is not within the 25 pixels of 'faces'"):
+    with pytest.raises(ImageError, match=r"size 26 is not within the 25 pixels of 'faces'"):
         embedded("faces", 26)
 
 
@@ -56,7 +56,7 @@ def test_what_is_held_out_follows_from_the_seed_and_is_never_trained_on() -> Non
 
 
 def test_one_image_cannot_be_divided() -> None:
-    with pytest.raises(ImageError, match="1 image cannot be divided .* give at least 2"):
+    with pytest.raises(ImageError, match=r"1 image cannot be divided .* give at least 2"):
         hold_out(numbered(1), 0.2, seed=0)
 
 
@@ -71,7 +71,7 @@ def test_conditions_are_columns_in_the_order_asked_for() -> None:
     chosen = Conditioned(embedded("digits"), ("ink", "class"))
     assert list(chosen.conditions) == ["ink", "class"] and chosen.labels[:5, 1].tolist() == [0, 1, 2, 3, 4]
     with pytest.raises(
-        ImageError, match="condition 'colour' is unknown to these images: they have class, ink"
+        ImageError, match=r"condition 'colour' is unknown to these images: they have class, ink"
     ):
         Conditioned(embedded("digits"), ("colour",))
 
@@ -101,14 +101,14 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("none here")
     with pytest.raises(ImageError, match=r"holds no image: give one with \.png"):
         open_folder(tmp_path, 1)
-    with pytest.raises(ImageError, match="does not exist: give a folder"):
+    with pytest.raises(ImageError, match=r"does not exist: give a folder"):
         open_folder(tmp_path / "nowhere", 1)
 
 
 def test_an_empty_class_folder_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "cat" / "a.png")
     (tmp_path / "dog").mkdir()
-    with pytest.raises(ImageError, match="class folder .*dog holds no image: fill or remove it"):
+    with pytest.raises(ImageError, match=r"class folder .*dog holds no image: fill or remove it"):
         open_folder(tmp_path, 1)
 
 
@@ -122,7 +122,7 @@ def test_images_beside_class_folders_are_refused(tmp_path: Path) -> None:
 def test_mixed_sizes_are_refused_unless_a_size_is_set(tmp_path: Path) -> None:
     save(tmp_path / "a.png")
     save(tmp_path / "b.png", size=(6, 4))
-    with pytest.raises(ImageError, match="b.png has 6 × 4 pixels, .*a.png 4 × 4: set size"):
+    with pytest.raises(ImageError, match=r"b.png has 6 × 4 pixels, .*a.png 4 × 4: set size"):
         open_folder(tmp_path, 1)
     assert open_folder(tmp_path, 1, 4).shape == (1, 4, 4)
 
@@ -135,7 +135,7 @@ def test_a_data_set_in_the_format_of_the_hub_is_read_by_its_columns(tmp_path: Pa
     assert images.conditions == {"class": ("cat", "dog")} and images.labels.flatten().tolist() == [0, 0, 1, 1]
     assert images.read([3]).unique().tolist() == pytest.approx([120 / 127.5 - 1])
     shutil.rmtree(tmp_path / "set")
-    with pytest.raises(ImageError, match="set, part train, cannot be loaded"):
+    with pytest.raises(ImageError, match=r"set, part train, cannot be loaded"):
         open_hub(str(tmp_path / "set"), 1, 4)
-    with pytest.raises(ImageError, match="set size"):
+    with pytest.raises(ImageError, match=r"set size"):
         open_hub("owner/name", 1, None)

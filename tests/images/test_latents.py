@@ -61,7 +61,7 @@ def test_an_interrupted_encoding_goes_on_where_it_was(
     first = tmp_path / "latents-00000.safetensors"
     stamp = first.stat().st_mtime_ns
     (tmp_path / "latents-00002.safetensors").unlink()
-    with pytest.raises(ImageError, match="are missing: encode them first, with kflow image latents"):
+    with pytest.raises(ImageError, match=r"are missing: encode them first, with kflow image latents"):
         cached_latents(data, vae, tmp_path, make=False)
     again = cached_latents(data, vae, tmp_path)
     assert torch.equal(again.mean, whole.mean) and first.stat().st_mtime_ns == stamp
@@ -71,10 +71,10 @@ def test_latents_of_another_autoencoder_or_of_other_images_are_refused(tmp_path:
     cached_latents(images(), Autoencoder(tiny()), tmp_path)
     for vae in (Autoencoder(tiny(1)), Autoencoder(tiny(), 0.3)):
         with pytest.raises(
-            ImageError, match="holds latents of another autoencoder: choose another latents folder"
+            ImageError, match=r"holds latents of another autoencoder: choose another latents folder"
         ):
             cached_latents(images(), vae, tmp_path)
-    with pytest.raises(ImageError, match="holds latents of other images"):
+    with pytest.raises(ImageError, match=r"holds latents of other images"):
         cached_latents(images(2), Autoencoder(tiny()), tmp_path)
 
 
@@ -83,18 +83,18 @@ def test_a_damaged_file_of_latents_is_named(tmp_path: Path) -> None:
     file = tmp_path / "latents-00000.safetensors"
     data = file.read_bytes()
     file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    with pytest.raises(ImageError, match="do not have their checksum: remove this file"):
+    with pytest.raises(ImageError, match=r"do not have their checksum: remove this file"):
         cached_latents(images(), Autoencoder(tiny()), tmp_path)
     file.write_bytes(data[:-9])
-    with pytest.raises(ImageError, match="are damaged: remove this file"):
+    with pytest.raises(ImageError, match=r"are damaged: remove this file"):
         cached_latents(images(), Autoencoder(tiny()), tmp_path)
 
 
 def test_sizes_that_the_autoencoder_cannot_halve_are_told_with_those_that_fit() -> None:
     vae = Autoencoder(tiny())
-    with pytest.raises(ImageError, match="size 9 is not divisible by the autoencoder's 2: use 8 or 10"):
+    with pytest.raises(ImageError, match=r"size 9 is not divisible by the autoencoder's 2: use 8 or 10"):
         vae.shape((3, 9, 8))
-    with pytest.raises(ImageError, match="takes 3 channels, the images have 1"):
+    with pytest.raises(ImageError, match=r"takes 3 channels, the images have 1"):
         vae.shape((1, 8, 8))
 
 
@@ -104,5 +104,5 @@ def test_an_autoencoder_is_loaded_from_a_folder_and_a_missing_one_is_named(
     vae = tiny()
     vae.save_pretrained(tmp_path / "vae")
     assert load_autoencoder(tmp_path / "vae", 0.5).fingerprint == Autoencoder(vae, 0.5).fingerprint
-    with pytest.raises(ImageError, match="nowhere is no local folder and cannot be fetched"):
+    with pytest.raises(ImageError, match=r"nowhere is no local folder and cannot be fetched"):
         load_autoencoder(tmp_path / "nowhere")

@@ -80,11 +80,11 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
     Image.fromarray(noise).save(whole)
     (tmp_path / "cut.png").write_bytes(whole.read_bytes()[:600])
-    with pytest.raises(ImageError, match="cut.png cannot be read .* cut off or damaged"):
+    with pytest.raises(ImageError, match=r"cut.png cannot be read .* cut off or damaged"):
         read_image(tmp_path / "cut.png", 1)
 
 
 def test_a_text_file_is_no_image(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("hello")
-    with pytest.raises(ImageError, match="text.png is no image that Pillow can read"):
+    with pytest.raises(ImageError, match=r"text.png is no image that Pillow can read"):
         read_image(tmp_path / "text.png", 1)

@@ -165,7 +165,11 @@ def relax_full(
     cuts = np.cumsum([len(m) for m in members])[:-1]
     parts = np.split(positions, cuts)
     n = len(cluster)
-    info = {**cluster.info, **_moved(cluster, positions, int(optimiser.nsteps)), "energy": round(float(energy), 4)}
+    info = {
+        **cluster.info,
+        **_moved(cluster, positions, int(optimiser.nsteps)),
+        "energy": round(float(energy), 4),
+    }
     return Cluster(
         tuple(replace(m, positions=p - p.mean(axis=0)) for m, p in zip(members, parts, strict=True)),
         np.arange(n),

@@ -93,8 +93,8 @@ def read_clusters(path: str | os.PathLike[str]) -> list[Cluster]:
     """The clusters of a file, as rigid copies of templates.
 
     Molecules are the file's own (the column ``molecule`` of extxyz, the fields of sdf and parquet), else told apart by
-    bonds. A template lies within 0.01 Å of every atom of its copies, and clusters of one file share them. Of a crystal in a cif, the
-    17 molecules nearest to the first one are taken.
+    bonds. A template lies within 0.01 Å of every atom of its copies, and clusters of one file share them. Of a crystal
+    in a cif, the ``DEFAULT_COPIES`` molecules nearest to the first one are taken.
 
     Args:
         path: extxyz, xyz, sdf, mol, pdb, cif or parquet.

@@ -55,6 +55,11 @@ class TimeType(click.ParamType):
     help="Where trials start: random, flow (learned), or mixed (every second one learned).",
 )
 @click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="For flow and mixed: what `kflow train configs/proposals/kflow.yaml` made.",
+)
+@click.option(
     "--conformers",
     type=int,
     default=1,
@@ -86,6 +91,7 @@ def command(
     seconds: float | None,
     keep: int,
     proposals: str,
+    weights: Path | None,
     conformers: int,
     z_prime: int,
     charges: str,
@@ -118,7 +124,7 @@ def command(
     calculator = _calculator(rerank)
     shapes, strain = read_conformers(source, conformers, seed)
     problem = make_problem(shapes, strain, groups, z_prime, seed)
-    proposal = make_proposal(problem, proposals)
+    proposal = make_proposal(problem, proposals, weights)
     field = make_field(shapes, charges)
     parts = out / ".trials.parts"
     refuse_overwrite(out, FILES, force or parts.is_dir())

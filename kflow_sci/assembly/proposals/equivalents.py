@@ -154,11 +154,12 @@ def equivalents(packing: Packing) -> Equivalents:
     if len(packing) != 1:
         raise PackingError(f"equivalents are known for 1 independent molecule, not {len(packing)}")
     by = changes(packing.group, packing.group)
-    moved = by.axes @ packing.cell
-    metric = moved @ moved.transpose(0, 2, 1)
-    lengths = np.sqrt(np.einsum("nii->ni", metric))
-    cosine = metric / (lengths[:, :, None] * lengths[:, None])
-    widest = np.abs(cosine - np.eye(3)).max(axis=(1, 2))
+    moved = (by.axes.reshape(-1, 3) @ packing.cell).reshape(-1, 3, 3)
+    unit = moved / np.sqrt((moved**2).sum(axis=2, keepdims=True))
+    # There are thousands of changes of triclinic cells; products of rows are faster than small matrices.
+    widest = np.max(
+        [np.abs((unit[:, i] * unit[:, j]).sum(axis=1)) for i, j in ((0, 1), (0, 2), (1, 2))], axis=0
+    )
     usual = widest <= max(_WIDEST, float(widest.min()) + 1e-6)
     cell, spin, place = _described(packing, Changes(by.axes[usual], by.shift[usual]))
     own = spin @ (packing.parity[0] * packing.rotation[0])

@@ -269,7 +269,7 @@ def flow_proposal(problem: Problem, weights: str | Path | None = None, every: in
         every: See ``FlowProposal``.
 
     Raises:
-        PackingError: several independent molecules.
+        PackingError: several independent molecules, or no weights at all.
         CheckpointError: the weights cannot be used.
     """
     if problem.z_prime != 1:
@@ -277,4 +277,9 @@ def flow_proposal(problem: Problem, weights: str | Path | None = None, every: in
             f"learned proposals know 1 independent molecule, not {problem.z_prime}: use --proposals random"
         )
     path = default_weights() if weights is None else Path(weights)
+    if weights is None and not path.is_file():
+        raise PackingError(
+            "no weights of proposals come with this version: give --weights with what kflow train made of "
+            "configs/proposals/kflow.yaml, or use --proposals random"
+        )
     return FlowProposal(learned_random(problem, load_proposals(path).counts), path, every=every)

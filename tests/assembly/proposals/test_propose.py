@@ -14,6 +14,7 @@ from kflow_sci.assembly.proposals.named import make_proposal
 from kflow_sci.assembly.proposals.propose import (
     FlowProposal,
     ResampledProposal,
+    default_weights,
     flow_proposal,
     header_of,
     learned_random,
@@ -67,6 +68,12 @@ def test_two_independent_molecules_are_refused(weights: Path) -> None:
     problem = make_problem((water(),), (), "P21/c", z_prime=2)
     with pytest.raises(PackingError, match="1 independent molecule, not 2"):
         make_proposal(problem, "flow", weights)
+
+
+@pytest.mark.skipif(default_weights().is_file(), reason="weights come with the package")
+def test_without_weights_the_mend_is_told(problem: Problem) -> None:
+    with pytest.raises(PackingError, match="give --weights"):
+        make_proposal(problem, "flow")
 
 
 def test_an_unknown_name_is_refused_with_those_there_are(problem: Problem) -> None:

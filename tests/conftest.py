@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faulty_server import Server, serving
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile once, before the workers start, by a search for three trials.
+
+    Code that was just compiled and code that comes from numba's cache may round differently, and two workers would
+    compile the same twice.
+    """
+    if hasattr(session.config, "workerinput"):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["crystal", "NC(N)=O", "--trials", "3", "--workers", "1", "--out", str(Path(folder) / "out")]
+        subprocess.run(
+            [sys.executable, "-m", "kflow_sci", *words],
+            cwd=Path(__file__).parents[1],
+            capture_output=True,
+            check=True,
+        )
 
 
 @pytest.fixture(scope="session")

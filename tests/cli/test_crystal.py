@@ -158,7 +158,7 @@ def test_bad_input_is_one_line_and_leaves_nothing_behind(
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs Unix signals")
 def test_ctrl_c_shows_what_was_found_and_the_same_command_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    words = ["crystal", UREA, "--trials", "3000", "--keep", "2", "--workers", "1", "--out", str(out)]
+    words = ["crystal", UREA, "--trials", "100000", "--keep", "2", "--workers", "1", "--out", str(out)]
     process = subprocess.Popen(
         [sys.executable, "-m", "kflow_sci", *words],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
@@ -174,7 +174,7 @@ def test_ctrl_c_shows_what_was_found_and_the_same_command_goes_on(tmp_path: Path
     assert process.returncode == 0 and "interrupted" in said
     settings = json.loads((out / "settings.json").read_text())
     first = settings["trials_done"]
-    assert settings["stopped"] == "interrupted" and 10 <= first < 3000
+    assert settings["stopped"] == "interrupted" and 10 <= first < 100_000
     assert len(table(out)) == 2
     # The rest within a moment, without --force: it goes on where it was.
     again = ["crystal", UREA, "--trials", str(first + 10), "--keep", "2", "--workers", "1", "--out", str(out)]

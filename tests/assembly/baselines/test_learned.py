@@ -17,7 +17,8 @@ from kflow_sci.assembly.baselines.learned import METHODS, Rival, load, propose_l
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.model.batch import ClusterBatch
 from kflow_sci.assembly.model.cluster_model import ClusterModel, ModelConfig
-from kflow_sci.assembly.model.generate import Request, propose, volume_per_molecule
+from kflow_sci.assembly.model.generate import propose
+from kflow_sci.assembly.model.request import Request, volume_per_molecule
 from kflow_sci.assembly.scoring.frame import Frame
 from kflow_sci.checkpoint import save_checkpoint
 from kflow_sci.errors import CheckpointError, ClusterError, ConfigError

@@ -164,6 +164,8 @@ def test_ctrl_c_shows_what_was_found_and_the_same_command_goes_on(tmp_path: Path
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=subprocess.PIPE,
         text=True,
+        # A script that runs the tests in the background lets its children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     parts = out / ".trials.parts"
     deadline = time.monotonic() + 120

@@ -140,10 +140,14 @@ def propose(
         return clusters, walks_of(model, batch, solution) if watch is not None else []
 
     on_cpu = parameter.device.type == "cpu"
+    threads = torch.get_num_threads() if on_cpu else 1
     chunk = max(1, (_BODIES_PER_CHUNK if on_cpu else _BODIES_PER_DEVICE) // scene.copies)
+    # The same number of chunks for every thread, and those of nearly equal size: none waits for the last one.
+    rounds = -(-request.samples // (chunk * threads))
+    chunk = -(-request.samples // (rounds * threads))
     chunks = [range(first, min(first + chunk, request.samples)) for first in range(0, request.samples, chunk)]
     clusters: list[Cluster] = []
-    for made, walks in _in_threads(walk, chunks, torch.get_num_threads() if on_cpu else 1):
+    for made, walks in _in_threads(walk, chunks, threads):
         if watch is not None:
             for i, one in enumerate(walks, len(clusters)):
                 watch(i, one)

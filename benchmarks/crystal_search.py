@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import os
 import shutil
 import tempfile
 import time
@@ -104,19 +105,25 @@ def chosen(folder: Path, splits: list[str]) -> tuple[list[tuple[str, str, Packin
     return found, unclear, digest.hexdigest()
 
 
-def shapes_of(truth: Packing, conformers: int, seed: int) -> tuple[tuple[Molecule, ...], tuple[float, ...]]:
-    """The conformer of the crystal, or conformers from its SMILES with the atoms in the order of the crystal."""
+def shapes_of(
+    truth: Packing, conformers: int, seed: int
+) -> tuple[tuple[Molecule, ...], tuple[float, ...], list[float]]:
+    """The conformer of the crystal, or conformers from its SMILES with the atoms in the order of the crystal.
+
+    With them come their energies above the lowest, kJ/mol, and their RMSD to the conformer of the crystal, Å.
+    """
     given = truth.molecules[0]
     if not conformers:
-        return (given,), ()
+        return (given,), (), [0.0]
     found, strain = read_conformers(smiles_of(given), conformers, seed)
-    ordered = []
+    ordered, rmsd = [], []
     for molecule in found:
         match = match_conformers(
             given.numbers, given.positions, given.bonds, molecule.numbers, molecule.positions, molecule.bonds
         )
         if match is None:
             raise KFlowError("the SMILES gives another molecule than the crystal holds")
+        rmsd.append(match.rmsd)
         # The frame stays that of the conformer; only the atoms are listed in another order.
         ordered.append(
             replace(
@@ -129,7 +136,7 @@ def shapes_of(truth: Packing, conformers: int, seed: int) -> tuple[tuple[Molecul
                 handed=given.handed,
             )
         )
-    return tuple(ordered), strain
+    return tuple(ordered), strain, rmsd
 
 
 def compare(candidate: Packing, reference: Frame, mirror: bool) -> Overlay:
@@ -193,7 +200,8 @@ def one(name: str, split: str, truth: Packing, method: str, options: argparse.Na
         "stable_volume": own.volume / truth.volume - 1,
         "true_energy": own.energy,
     }
-    shapes, strain = shapes_of(truth, options.conformers, options.seed)
+    shapes, strain, rmsd = shapes_of(truth, options.conformers, options.seed)
+    row |= {"shapes": len(shapes), "shape_rmsd": min(rmsd), "shape_rmsd_lowest": rmsd[0]}
     problem = make_problem(shapes, strain, seed=options.seed)
     if method == "loose":
         proposal: Any = RandomProposal(
@@ -203,7 +211,7 @@ def one(name: str, split: str, truth: Packing, method: str, options: argparse.Na
         proposal = Apart(RandomProposal(shapes, problem.groups, problem.weights, 1, options.seed, strain))
     else:
         proposal = make_proposal(problem, method)
-    began = time.monotonic()
+    began, worked = time.monotonic(), processor_seconds()
     folder = Path(tempfile.mkdtemp(prefix="kflow-"))
     try:
         result = search(
@@ -218,6 +226,7 @@ def one(name: str, split: str, truth: Packing, method: str, options: argparse.Na
     finally:
         shutil.rmtree(folder)
     row |= {"trials": result.trials, "search_seconds": result.seconds, "seconds": time.monotonic() - began}
+    row["processor_seconds"] = processor_seconds() - worked
     overlays = [compare(packing, reference, mirror) for packing in result.packings]
     hits8 = [o.solved for o in overlays]
     hits13 = [o.n_matched >= 13 and o.rmsd < 2.0 for o in overlays]
@@ -232,6 +241,12 @@ def one(name: str, split: str, truth: Packing, method: str, options: argparse.Na
         "lowest": result.packings[0].info["energy"],
         "failures": result.failures.total(),
     }
+
+
+def processor_seconds() -> float:
+    """Processor time of this process and of its workers that have ended, s: what a shared machine does not stretch."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def truth_of(text: object) -> bool:

@@ -33,6 +33,7 @@ from kflow_sci.assembly.superpose import best_rotation
 from kflow_sci.checkpoint import load_checkpoint, load_weights
 from kflow_sci.errors import CheckpointError, ClusterError
 from kflow_sci.flow.rigid import Pose
+from kflow_sci.settings import from_plain
 
 # A chunk on a CPU keeps its arrays in the cache of one core; on another device it fills the device.
 _BODIES_PER_CHUNK, _BODIES_PER_DEVICE = 204, 1 << 14
@@ -53,13 +54,14 @@ def load_model(weights: str | Path | None = None, device: str = "cpu") -> tuple[
 
     Raises:
         CheckpointError: not a checkpoint of a cluster model.
+        ConfigError: it has settings that this version does not know.
         ClusterError: the device is not there.
     """
     path = default_weights() if weights is None else Path(weights)
     tensors, header = load_checkpoint(path)
-    if "model" not in header:
+    if "model" not in header or "kind" in header:
         raise CheckpointError(f"{path} holds no cluster model: give weights that `kflow train` wrote")
-    model = ClusterModel(ModelConfig.from_dict(header["model"]))
+    model = ClusterModel(from_plain(ModelConfig, header["model"]))
     model.adopt_bases(tensors)
     load_weights(model, tensors, path)
     try:
@@ -78,6 +80,7 @@ def propose(
     progress: Callable[[int], None] | None = None,
     watch: Callable[[int, Walk], None] | None = None,
     weights: tuple[float, ...] | None = None,
+    finished: list[Cluster] | None = None,
 ) -> list[Cluster]:
     """Raw samples of the flow, clashes not resolved, in the order they were drawn.
 
@@ -92,6 +95,7 @@ def propose(
         progress: Called with the number of samples finished.
         watch: Called with the number of each sample and how it came about; states are kept only if it is given.
         weights: Of the shells, in which samples agree with the known cluster of a scene that has one.
+        finished: An empty list that fills as samples are made, for who wants them even if this is interrupted.
     """
     if isinstance(molecules, Molecule | Sequence):
         scene: Scene = mixture(molecules, request)
@@ -146,7 +150,7 @@ def propose(
     rounds = -(-request.samples // (chunk * threads))
     chunk = -(-request.samples // (rounds * threads))
     chunks = [range(first, min(first + chunk, request.samples)) for first in range(0, request.samples, chunk)]
-    clusters: list[Cluster] = []
+    clusters: list[Cluster] = [] if finished is None else finished
     for made, walks in _in_threads(walk, chunks, threads):
         if watch is not None:
             for i, one in enumerate(walks, len(clusters)):

@@ -28,6 +28,7 @@ _HOME = {
     "open_store": "kflow_sci.assembly.data.store",
     "read_molecule": "kflow_sci.assembly.reading.formats",
     "solve": "kflow_sci.flow.solve",
+    "view": "kflow_sci.report.page.notebook",
     "write_clusters": "kflow_sci.assembly.writing",
 }
 

@@ -7,12 +7,8 @@ needed and which replaces no file but an earlier page.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-
-if TYPE_CHECKING:
-    from kflow_sci.report.page.payload import Candidate
 
 REPORT = "report.html"
 
@@ -37,7 +33,9 @@ def command(source: Path, out: Path | None, opens: bool, force: bool) -> None:
 
     page = source / REPORT
     if not (source.is_dir() and out is None and page.is_file()):
-        candidates, title, settings = _read(source)
+        from kflow_sci.report.page.reading import read_source
+
+        candidates, title, settings = read_source(source)
         page = out or Path(f"{title or 'clusters'}.html")
         if page.exists() and not force and not _is_ours(page):
             raise OutputError(f"{page} is there and is no page of kflow: choose another --out, or --force")
@@ -60,19 +58,6 @@ def command(source: Path, out: Path | None, opens: bool, force: bool) -> None:
             return
         click.echo("no browser could be started here", err=True)
     click.echo(f"Open {page} in a browser.")
-
-
-def _read(source: Path) -> tuple[list[Candidate], str, dict[str, object]]:
-    """Candidates, what to call them, and how they were made."""
-    from kflow_sci.errors import ClusterError
-    from kflow_sci.report.page.reading import CLUSTERS, read_candidates, read_settings
-
-    if not source.is_dir():
-        return read_candidates(source), source.stem, {}
-    if not (source / CLUSTERS).is_file():
-        raise ClusterError(f"{source} holds neither {REPORT} nor {CLUSTERS}: give a file, or another folder")
-    settings = read_settings(source)
-    return read_candidates(source / CLUSTERS), source.resolve().name, settings
 
 
 def _is_ours(page: Path) -> bool:

@@ -42,10 +42,6 @@ def write_page(
 ) -> Payload:
     """Write a page that shows candidates, whole or not at all.
 
-    Balls and sticks that turn, the way along the scale where it is known, the table of scores with what each means, and
-    how all was made. The page holds as many candidates as fit into ``LARGEST_PAGE`` bytes and says how many were left
-    out; of the table, ``MOST_ROWS`` rows.
-
     Args:
         path: The html file to make or replace.
         candidates: Best first.
@@ -59,6 +55,37 @@ def write_page(
     Raises:
         ClusterError: see ``payload.pack``.
         OutputError: the file cannot be written.
+    """
+    text, payload = make_page(candidates, title=title, command=command, made=made)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+    return payload
+
+
+def make_page(
+    candidates: Sequence[Candidate],
+    *,
+    title: str,
+    command: str | None = None,
+    made: Mapping[str, object] | None = None,
+) -> tuple[str, Payload]:
+    """A page that shows candidates, as text.
+
+    Balls and sticks that turn, the way along the scale where it is known, the table of scores with what each means, and
+    how all was made. The page holds as many candidates as fit into ``LARGEST_PAGE`` bytes and says how many were left
+    out; of the table, ``MOST_ROWS`` rows.
+
+    Args:
+        candidates: Best first.
+        title: Heading. Any text.
+        command: What was typed to make them; left out if None.
+        made: Names and values of settings; left out if None.
+
+    Returns:
+        The page, and what was packed into it.
+
+    Raises:
+        ClusterError: see ``payload.pack``.
     """
     infos = [candidate.cluster.info for candidate in candidates]
     columns, constants = columns_for(infos)
@@ -89,9 +116,7 @@ def write_page(
     )  # notes are shorter than that
     payload = pack(candidates[:MOST_ROWS], LARGEST_PAGE - taken)
     parts |= {"data": payload.text, "notes": _notes(candidates, payload)}
-    with atomic_write(path) as temporary:
-        temporary.write_text(_fill(frame, parts), encoding="utf-8", newline="\n")
-    return payload
+    return _fill(frame, parts), payload
 
 
 def _fill(frame: str, parts: Mapping[str, str]) -> str:

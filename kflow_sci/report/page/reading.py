@@ -23,7 +23,23 @@ from kflow_sci.assembly.scoring.reading import UNKNOWN, read_frames
 from kflow_sci.errors import ClusterError
 from kflow_sci.report.page.payload import Candidate
 
-CLUSTERS, SETTINGS = "clusters.extxyz", "settings.json"
+CLUSTERS, SETTINGS, REPORT = "clusters.extxyz", "settings.json", "report.html"
+
+
+def read_source(path: str | Path) -> tuple[list[Candidate], str, dict[str, Any]]:
+    """What a file or the output folder of a command holds, what to call it, and how it was made as far as is noted.
+
+    Raises:
+        ClusterError: see ``read_candidates`` and ``read_settings``; or a folder without clusters.
+        KFlowError: the file is refused by its reader.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return read_candidates(path), path.stem, {}
+    if not (path / CLUSTERS).is_file():
+        raise ClusterError(f"{path} holds neither {REPORT} nor {CLUSTERS}: give a file, or another folder")
+    settings = read_settings(path)
+    return read_candidates(path / CLUSTERS), path.resolve().name, settings
 
 
 def read_candidates(path: str | Path) -> list[Candidate]:

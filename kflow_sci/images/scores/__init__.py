@@ -1,0 +1,1 @@
+"""What generated images are worth, as a set: distances between features of samples and of reference images."""

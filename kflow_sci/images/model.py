@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
@@ -18,18 +18,18 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from kflow_sci.checkpoint import load_checkpoint, load_weights
-from kflow_sci.errors import CheckpointError, ConfigError, ImageError
+from kflow_sci.errors import CheckpointError, ImageError
 from kflow_sci.flow.condition import ByScale
 from kflow_sci.flow.objective import shell_weights, stratified_times
 from kflow_sci.flow.path import Path
 from kflow_sci.flow.residual import Residual
 from kflow_sci.flow.schedule import ShellSchedule
-from kflow_sci.flow.solve import METHODS, Solution, Steer, solve
+from kflow_sci.flow.solve import Solution, Steer, solve
+from kflow_sci.images.config import ImageConfig
 from kflow_sci.images.networks import make_net
 from kflow_sci.images.shells import ImageShells
 from kflow_sci.transforms.pca import PCATransform
 
-PREDICTIONS = ("endpoint", "velocity", "residual")
 Value = str | int | Sequence[str | int] | Tensor
 """The value of a condition, by name or number, one for all samples or one each."""
 Told = Mapping[str, Value]
@@ -48,79 +48,6 @@ class ImageBatch(NamedTuple):
     ids: tuple[str, ...]
     x: Float[Tensor, "batch channels rows columns"]
     condition: Int[Tensor, "batch conditions"]
-
-
-@dataclass(frozen=True)
-class ImageConfig:
-    """All that defines an image model but its weights; plain, so that it can be written as json.
-
-    Attributes:
-        shape: Channels, rows, columns of what flows.
-        conditions: Name of each condition and the names of its values.
-        transform: See ``images.shells``.
-        shells: See ``images.shells``.
-        wavelet: Name of the wavelet.
-        widths: Flow time of each shell.
-        overlap: 0 strict … 1 plain flow matching.
-        mu: Ramp inside a window.
-        prediction: ``endpoint``, ``velocity`` (the net answers the displacement x₁ − x₀, whose size does not depend on
-            the windows; the velocity is ``S(α′)`` of it) or ``residual`` (``flow.residual``).
-        weighting: See ``flow.objective.shell_weights``.
-        variance: Mean square of a coefficient of the data in each shell; for ``residual``.
-        drop: How often a condition is not told in training, each for itself.
-        net: ``dit``, ``unet`` or ``mlp``; see ``images.networks``.
-        patch: Of a ``dit``; 1 for the others.
-        hidden: Features of the net; of a ``unet``, of its finest level.
-        layers: Blocks of the net; of a ``unet``, its levels.
-        heads: Attention heads of a ``dit`` or ``unet``.
-        steps: Default steps of the sampler, all shells together.
-        step_shares: How the steps are shared among the shells; empty for equal shares.
-        method: Default solver, see ``flow.solve``.
-    """
-
-    shape: tuple[int, int, int]
-    conditions: dict[str, tuple[str, ...]]
-    transform: str
-    shells: str | int | tuple[float, ...]
-    wavelet: str
-    widths: tuple[float, ...]
-    overlap: float
-    mu: str
-    prediction: str
-    weighting: str
-    variance: tuple[float, ...]
-    drop: float
-    net: str
-    patch: int
-    hidden: int
-    layers: int
-    heads: int
-    steps: int
-    step_shares: tuple[float, ...]
-    method: str
-
-    def __post_init__(self) -> None:
-        if self.prediction not in PREDICTIONS:
-            raise ConfigError(f"prediction '{self.prediction}' is unknown: choose {', '.join(PREDICTIONS)}")
-        if self.method not in METHODS:
-            raise ConfigError(f"method '{self.method}' is unknown: choose {', '.join(METHODS)}")
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ImageConfig:
-        """Back from json.
-
-        Raises:
-            ConfigError: Settings that are missing or unknown.
-        """
-        names = {f.name for f in fields(cls)}
-        if set(values) != names:
-            odd = sorted(set(values) ^ names)
-            raise ConfigError(
-                f"model settings {odd} do not fit: these weights need another version of kflow_sci"
-            )
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        plain["conditions"] = {name: tuple(known) for name, known in values["conditions"].items()}
-        return cls(**plain)
 
 
 class ImageModel(nn.Module):
@@ -150,6 +77,7 @@ class ImageModel(nn.Module):
             heads=config.heads,
             n_shells=self.schedule.n_shells,
             conditions=self.counts,
+            packing=config.packing,
         )
         if config.prediction == "residual":
             Residual(self._path, config.variance)  # so that bad variances are told before training

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from kflow_sci.errors import ConfigError, ImageError
+from kflow_sci.images.config import ImageConfig
 from kflow_sci.images.data import (
     EMBEDDED,
     Conditioned,
@@ -33,9 +34,11 @@ from kflow_sci.images.data import (
 from kflow_sci.images.folder import open_folder
 from kflow_sci.images.hub import open_hub
 from kflow_sci.images.latents import Advance, Autoencoder, cached_latents, load_autoencoder
-from kflow_sci.images.model import ImageBatch, ImageConfig, ImageModel
+from kflow_sci.images.model import ImageBatch, ImageModel
 from kflow_sci.images.shells import ImageShells, fit_shells, shell_variance, shell_widths
+from kflow_sci.images.start import begin_from
 from kflow_sci.settings import setting
+from kflow_sci.training.adapters import add_lora, merged_weights, trained_share
 from kflow_sci.training.config import FitConfig
 from kflow_sci.training.module import FitResult, fit
 from kflow_sci.training.order import part_size, seeds_of_step
@@ -85,11 +88,11 @@ class ImageTrainConfig(FitConfig):
     weighting: Literal["uniform", "open", "balanced"] = setting("weight of each shell's error over flow time")
     condition_drop: float = setting("how often a condition is not told in training", low=0.0, high=1.0)
 
-    net: Literal["dit", "unet", "mlp"] = setting("the network")
-    patch: int = setting("rows and columns of a patch of a dit; 1 for other nets", low=1)
+    net: Literal["dit", "unet", "conv", "mlp"] = setting("the network")
+    patch: int = setting("rows and columns of a patch of a dit or conv; 1 for other nets", low=1)
     hidden: int = setting("features of the net", low=4)
     layers: int = setting("blocks of the net; levels of a unet", low=1)
-    heads: int = setting("attention heads; 1 for an mlp", low=1)
+    heads: int = setting("attention heads; 1 for conv and mlp", low=1)
     compiled: bool = setting("torch.compile the net for training")
 
     sample_steps: int = setting("solver steps, all shells together", low=1)
@@ -98,6 +101,18 @@ class ImageTrainConfig(FitConfig):
     )
     method: Literal["shell", "shell_midpoint", "euler", "midpoint", "heun", "rk4"] = setting("solver")
     validate_samples: int = setting("held-out images, and samples, per validation", low=2)
+
+    packing: str | None = setting(
+        "wavelet whose coefficients the net works on, at half the resolution; null: pixels", default=None
+    )
+    start_from: str | None = setting(
+        "weights to begin with, e.g. of plain flow matching; null: new ones", default=None
+    )
+    lora_rank: int | None = setting(
+        "rank of what is trained beside the weights of start_from; null: all weights are trained",
+        low=1,
+        default=None,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,6 +123,10 @@ class ImageTrainConfig(FitConfig):
             raise ConfigError(f"channels = {self.channels}, but {self.data} are greyscale: set channels: 1")
         if (self.vae is None) != (self.latents is None):
             raise ConfigError("vae and latents belong together: give both, or null for both")
+        if self.lora_rank is not None and self.start_from is None:
+            raise ConfigError(
+                f"lora_rank = {self.lora_rank}, but start_from is null: give the weights that are adapted"
+            )
 
 
 def open_images(config: ImageTrainConfig) -> ImageSet:
@@ -231,6 +250,7 @@ def new_image_model(config: ImageTrainConfig, train: ImageSet) -> ImageModel:
         steps=config.sample_steps,
         step_shares=shares,
         method=config.method,
+        packing=config.packing,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -255,10 +275,14 @@ def train_images(
         show: See ``module.fit``.
 
     Raises:
-        KFlowError: See ``ready``, ``new_image_model`` and ``module.fit``.
+        KFlowError: See ``ready``, ``new_image_model``, ``begin_from``, ``add_lora`` and ``module.fit``.
     """
     train, held = ready(config, device=device) if data is None else data
     model = new_image_model(config, train)
+    if config.start_from is not None:
+        begin_from(model, config.start_from)
+    if config.lora_rank is not None:
+        add_lora(model.net, config.lora_rank, config.seed)
     if config.compiled:
         model.net.compile()
     measured = Measured(held, config)
@@ -279,8 +303,13 @@ def train_images(
         "data_hash": hashlib.sha256(f"{train.digest()} {held.digest()}".encode()).hexdigest(),
         "data": {"train": n, "held_out": len(held.ids)},
     }
+    if config.start_from is not None:
+        trained, of = trained_share(model.net)
+        digest = hashlib.sha256(Path(config.start_from).read_bytes()).hexdigest()
+        header["started_from"] = {"sha256": digest, "trained": trained, "of": of}
+    ship = torch.nn.Module.state_dict if config.lora_rank is None else merged_weights
     return fit(config, model, batches, measured, config.out, header=header, device=device, start=start,
-               unit="images", show=show)  # fmt: skip
+               unit="images", show=show, ship=ship)  # fmt: skip
 
 
 class Measured:

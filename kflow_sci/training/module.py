@@ -93,6 +93,7 @@ def fit(
     start: Literal["auto", "resume", "fresh"] = "auto",
     unit: str = "examples",
     show: bool = True,
+    ship: Callable[[Any], Mapping[str, Tensor]] = torch.nn.Module.state_dict,
 ) -> FitResult:
     """Train ``model`` with AdamW and keep all that is needed in ``out``.
 
@@ -113,6 +114,7 @@ def fit(
         start: ``auto`` continues a run that is there, ``resume`` insists on one, ``fresh`` starts over.
         unit: What an example is called on the progress bar.
         show: Print progress on standard error.
+        ship: What of the running mean goes into the checkpoints, by name.
 
     Returns:
         How far it came. Ctrl-C and SIGTERM save and return with ``finished=False``.
@@ -123,7 +125,7 @@ def fit(
         CheckpointError: The saved state is damaged.
         OutputError: ``out`` cannot be written.
     """
-    run = _Run(config, model, batches, validate, RunFolder(output_folder(out)), header, device)
+    run = _Run(config, model, batches, validate, RunFolder(output_folder(out)), header, device, ship)
     run.open(start)
     try:
         with (
@@ -184,8 +186,10 @@ class _Run:
         folder: RunFolder,
         header: Mapping[str, Any],
         device: str,
+        ship: Callable[[Any], Mapping[str, Tensor]],
     ) -> None:
         self.config, self.batches, self.validate, self.folder = config, batches, validate, folder
+        self.ship = ship
         self.header = dict(header)
         self.settings = {key: value for key, value in plain(config).items() if key != "out"}
         self.fabric = make_fabric(device, config.precision)
@@ -334,7 +338,7 @@ class _Run:
         # json knows no NaN: a score that is not finite is null there
         metrics = {name: value if math.isfinite(value) else None for name, value in scores.items()}
         header = {**self.header, "settings": self.settings, "step": self.step, "metrics": metrics}
-        weights = self.state.mean.module.state_dict()
+        weights = self.ship(self.state.mean.module)
         save_checkpoint(self.folder.last, weights, header)
         if self.step > 0 and self._is_best(scores[self.config.best_by]):  # untrained weights are no candidate
             save_checkpoint(self.folder.best, weights, header)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kflow_sci.images.model import ImageConfig, ImageModel
+from kflow_sci.images.config import ImageConfig
+from kflow_sci.images.model import ImageModel
 from kflow_sci.settings import make_config, write_config
 from kflow_sci.training.images import ImageTrainConfig
 

@@ -8,13 +8,12 @@ import pytest
 import torch
 
 from kflow_sci.errors import ConfigError, ImageError, KFlowError
-from kflow_sci.images.model import ImageBatch, ImageConfig, ImageModel
+from kflow_sci.images.config import PREDICTIONS, ImageConfig
+from kflow_sci.images.model import ImageBatch, ImageModel
 from kflow_sci.images.shells import ImageShells, fit_shells
 from kflow_sci.images.told import plan_of, read_telling
 from kflow_sci.transforms.pca import PCATransform
 from tests.images.small_model import small_config, small_model
-
-PREDICTIONS = ("endpoint", "velocity", "residual")
 
 
 def seed(n: int = 0) -> torch.Generator:
@@ -200,7 +199,7 @@ def test_shells_that_a_transform_does_not_have_are_refused(shells: ImageShells, 
 
 def test_settings_that_a_net_does_not_have_are_refused() -> None:
     for changes, said in (
-        ({"patch": 2}, "only net dit has patches"),
+        ({"patch": 2}, "net mlp has no patches"),
         ({"heads": 2}, "net mlp has no attention"),
         ({"net": "cnn"}, "net 'cnn' is unknown: choose dit, unet, mlp"),
         ({"net": "unet", "layers": 5}, "size 8 cannot be halved 4 times: sizes 16 can"),

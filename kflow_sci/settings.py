@@ -17,12 +17,15 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import yaml
 
 from kflow_sci.errors import ConfigError
 from kflow_sci.files import atomic_write
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _RULES: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "low": ("at least", operator.ge),
@@ -68,6 +71,7 @@ class Settings:
 
 
 Config = TypeVar("Config", bound=Settings)
+Described = TypeVar("Described", bound="DataclassInstance")
 
 
 def read_config(path: str | Path, kind: type[Config], **replaced: Any) -> Config:
@@ -147,6 +151,20 @@ def plain(config: Settings) -> dict[str, Any]:
         key: list(value) if isinstance(value, tuple) else value
         for key, value in ((field.name, getattr(config, field.name)) for field in dataclasses.fields(config))
     }
+
+
+def from_plain(kind: type[Described], values: Mapping[str, Any]) -> Described:
+    """What the header of weights says of a model, as its dataclass again; a list becomes a tuple.
+
+    Raises:
+        ConfigError: A key that the dataclass does not have; keys that are missing keep their default.
+    """
+    unknown = set(values) - {field.name for field in dataclasses.fields(kind)}
+    if unknown:
+        raise ConfigError(
+            f"unknown model setting {sorted(unknown)}: these weights need another version of kflow_sci"
+        )
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
 def write_config(config: Settings, path: str | Path) -> None:

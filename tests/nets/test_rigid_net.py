@@ -13,6 +13,7 @@ from kflow_sci.assembly.model.start import random_start
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.errors import ClusterError, ConfigError
 from kflow_sci.flow.rigid import Pose
+from kflow_sci.settings import from_plain
 from kflow_sci.testing import relative_error
 
 # Glyoxal-like planar, bromochlorofluoromethane-like chiral: typed by hand, Å.
@@ -255,7 +256,7 @@ def test_unknown_settings_and_unfitted_bases_are_refused() -> None:
     with pytest.raises(ConfigError, match="choose endpoint"):
         ModelConfig(prediction="noise")
     with pytest.raises(ConfigError, match="another version"):
-        ModelConfig.from_dict({"colour": 1})
+        from_plain(ModelConfig, {"colour": 1})
     batch, start = make_batch()
     with pytest.raises(ClusterError, match=r"fitted for \[\] copies, not 9"):
         make_model(transform="pca").sample(batch, start)

@@ -240,10 +240,3 @@ def normal(like: Float[Tensor, "..."], generator: torch.Generator) -> Float[Tens
     """Normal numbers drawn in double precision on the generator's device, so that precision does not change them."""
     drawn = torch.randn(like.shape, generator=generator, dtype=torch.float64, device=generator.device)
     return drawn.to(like)
-
-
-def uniform(like: Float[Tensor, " batch"], generator: torch.Generator) -> Float[Tensor, " batch"]:
-    """Numbers in [0, 1), one in each of as many equal parts, in random order."""
-    size = len(like)
-    jitter = torch.rand(size, generator=generator, dtype=torch.float64)
-    return ((torch.randperm(size, generator=generator) + jitter) / size).to(like)

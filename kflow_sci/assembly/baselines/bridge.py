@@ -20,11 +20,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kflow_sci.assembly.baselines.atoms import normal, uniform
+from kflow_sci.assembly.baselines.atoms import normal
 from kflow_sci.assembly.baselines.rigid_body import RigidRival, RigidSettings, pair_costs
 from kflow_sci.assembly.baselines.transport import sinkhorn
 from kflow_sci.assembly.model.batch import ClusterBatch
 from kflow_sci.flow.coupling import nearest_equivalent
+from kflow_sci.flow.objective import stratified_times
 from kflow_sci.flow.rigid import Pose, from_chart, to_chart
 from kflow_sci.settings import setting
 
@@ -61,7 +62,7 @@ class Bridge(RigidRival):
     def loss(self, batch: ClusterBatch, generator: torch.Generator) -> dict[str, Tensor]:
         start, target = self.pair(batch, generator)
         target, weight = unbalanced(start, target, batch, self.settings, generator)
-        s = uniform(batch.length, generator)
+        s = stratified_times(len(batch.ids), generator).to(batch.length)
         scales = self._scales(batch)
         point = from_chart(
             bridge_point(

@@ -18,26 +18,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kflow_sci.assembly.baselines.atoms import AtomRival, AtomSettings, atoms_at, cloud_of, normal, uniform
-from kflow_sci.assembly.baselines.crystal_sde import NoiseSettings
-from kflow_sci.assembly.baselines.noising import Kind, Marginal, Noising
+from kflow_sci.assembly.baselines.atoms import AtomSettings, normal
+from kflow_sci.assembly.baselines.displacement import DisplacementRival, NoiseSettings
+from kflow_sci.assembly.baselines.noising import Marginal
 from kflow_sci.assembly.model.batch import ClusterBatch
 from kflow_sci.flow.rigid import Pose
 
 LAST_TIME = 1e-2  # τ where the walk ends; the rate of the VP path is infinite at 0
 
 
-class CrystalFlow(AtomRival):
+class CrystalFlow(DisplacementRival):
     """Flow of the displacements; a subclass says along which path."""
 
     settings_kind: ClassVar[type[AtomSettings]] = NoiseSettings
-    stochastic = True
-    kind: ClassVar[Kind]
-
-    def __init__(self, settings: AtomSettings) -> None:
-        super().__init__(settings)
-        low, high = (settings.low, settings.high) if isinstance(settings, NoiseSettings) else (0.0, 0.0)
-        self.noising = Noising(self.kind, low, high)
 
     @property
     def last(self) -> float:
@@ -50,30 +43,21 @@ class CrystalFlow(AtomRival):
 
     def loss(self, batch: ClusterBatch, generator: torch.Generator) -> dict[str, Tensor]:
         pair = self.pair(batch, generator)
-        tau = self.last + (1.0 - self.last) * uniform(batch.length, generator)
-        at = self.noising.marginal(tau.index_select(0, pair.cloud.cluster)[:, None])
-        noise = normal(pair.start, generator)
-        point = pair.start + pair.unit * (at.mean * pair.displacement + at.deviation * noise)
+        answer, noise, at = self.disturbed(pair, batch.length, self.last, generator)
         velocity = at.mean_rate * pair.displacement + at.deviation_rate * noise
-        answer = self.net(
-            pair.cloud, point, batch.length, pair.start, tau, self.noising.marginal(tau).deviation
-        )
         return self.error(pair.cloud, answer - velocity / speed(at))
 
     def walk(
         self, batch: ClusterBatch, start: Pose, generator: torch.Generator
     ) -> Float[Tensor, "batch copies atoms 3"]:
-        cloud = cloud_of(batch)
-        origin = cloud.take(atoms_at(batch, start))
-        unit = batch.length.index_select(0, cloud.cluster)[:, None]
-        times = torch.linspace(1.0, self.last, self.settings.time_steps + 1, dtype=torch.float64).to(origin)
-        u = self.noising.marginal(times[0]).deviation * normal(origin, generator)
+        origin = self.origin(batch, start)
+        times = torch.linspace(1.0, self.last, self.settings.time_steps + 1, dtype=torch.float64)
+        times = times.to(origin.start)
+        u = self.noising.marginal(times[0]).deviation * normal(origin.start, generator)
         for now, then in pairwise(times):
-            time = now.expand(len(batch.length))
-            deviation = self.noising.marginal(time).deviation
-            answer = self.net(cloud, origin + unit * u, batch.length, origin, time, deviation)
+            answer = self.answer(origin, u, now.expand(len(batch.length)))
             u = u + (then - now) * speed(self.noising.marginal(now)) * answer
-        return cloud.spread(origin + unit * u)
+        return origin.spread(u)
 
 
 class CrystalFlowVe(CrystalFlow):

@@ -12,41 +12,24 @@ Source:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kflow_sci.assembly.baselines.atoms import AtomRival, AtomSettings, atoms_at, cloud_of, normal, uniform
-from kflow_sci.assembly.baselines.noising import Kind, Noising
+from kflow_sci.assembly.baselines.atoms import normal
+from kflow_sci.assembly.baselines.displacement import DisplacementRival, NoiseSettings
+from kflow_sci.assembly.baselines.noising import Noising
 from kflow_sci.assembly.model.batch import ClusterBatch
 from kflow_sci.flow.rigid import Pose
-from kflow_sci.settings import setting
 
 FIRST_TIME = 1e-3  # below it the noise is too small to matter and its rate too large to integrate
 
 
-@dataclass(frozen=True, kw_only=True)
-class NoiseSettings(AtomSettings):
-    """The noise of a rival, besides its net."""
-
-    low: float = setting("VE: deviation without noise, in lengths; VP: beta there", above=0.0)
-    high: float = setting("VE: deviation at full noise, in lengths; VP: beta there", above=0.0)
-
-
-class CrystalSde(AtomRival):
+class CrystalSde(DisplacementRival):
     """Score model of the displacements; a subclass says which noise."""
 
     settings_kind = NoiseSettings
-    stochastic = True
-    kind: ClassVar[Kind]
-    settings: NoiseSettings
-
-    def __init__(self, settings: NoiseSettings) -> None:
-        super().__init__(settings)
-        self.noising = Noising(self.kind, settings.low, settings.high)
 
     @property
     def calls(self) -> int:
@@ -54,39 +37,20 @@ class CrystalSde(AtomRival):
 
     def loss(self, batch: ClusterBatch, generator: torch.Generator) -> dict[str, Tensor]:
         pair = self.pair(batch, generator)
-        tau = FIRST_TIME + (1.0 - FIRST_TIME) * uniform(batch.length, generator)
-        at = self.noising.marginal(tau.index_select(0, pair.cloud.cluster)[:, None])
-        noise = normal(pair.start, generator)
-        point = pair.start + pair.unit * (at.mean * pair.displacement + at.deviation * noise)
-        answer = self.net(
-            pair.cloud, point, batch.length, pair.start, tau, self.noising.marginal(tau).deviation
-        )
+        answer, noise, _ = self.disturbed(pair, batch.length, FIRST_TIME, generator)
         return self.error(pair.cloud, answer - noise)
 
     def walk(
         self, batch: ClusterBatch, start: Pose, generator: torch.Generator
     ) -> Float[Tensor, "batch copies atoms 3"]:
-        cloud = cloud_of(batch)
-        origin = cloud.take(atoms_at(batch, start))
-        unit = batch.length.index_select(0, cloud.cluster)[:, None]
+        origin = self.origin(batch, start)
 
         def noise_in(u: Tensor, tau: float) -> Tensor:
-            time = torch.full_like(batch.length, tau)
-            answer: Tensor = self.net(
-                cloud,
-                origin + unit * u,
-                batch.length,
-                origin,
-                time,
-                self.noising.marginal(time).deviation,
-            )
-            return answer
+            return self.answer(origin, u, torch.full_like(batch.length, tau))
 
-        one = torch.ones(1, dtype=origin.dtype, device=origin.device)
-        first = self.noising.marginal(one).deviation * normal(origin, generator)
-        return cloud.spread(
-            origin + unit * reverse(self.noising, noise_in, first, self.settings.time_steps, generator)
-        )
+        one = torch.ones_like(origin.start[:1, :1])
+        first = self.noising.marginal(one).deviation * normal(origin.start, generator)
+        return origin.spread(reverse(self.noising, noise_in, first, self.settings.time_steps, generator))
 
 
 class CrystalSdeVe(CrystalSde):

@@ -166,7 +166,9 @@ def load(weights: str | Path, device: str = "cpu") -> Rival:
         ClusterError: The device is not there.
     """
     header = read_header(weights)
-    method = "kflow" if "model" in header else header.get("rival", {}).get("method")
+    # Weights of other kinds of models, as of proposals, have a model too, and say their kind.
+    clusters = "model" in header and "kind" not in header
+    method = "kflow" if clusters else header.get("rival", {}).get("method")
     if method not in METHODS:
         raise CheckpointError(f"{weights} holds no rival known here: give weights that `kflow train` wrote")
     rival = rival_class(method).restore(weights)

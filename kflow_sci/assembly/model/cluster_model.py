@@ -7,7 +7,7 @@ in ``flow``; the model only joins them. ``loss`` trains it, ``sample`` walks it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import roma
@@ -84,21 +84,6 @@ class ModelConfig:
             raise ConfigError(f"transform '{self.transform}' is unknown: choose {', '.join(TRANSFORMS)}")
         if self.prediction not in PREDICTIONS:
             raise ConfigError(f"prediction '{self.prediction}' is unknown: choose {', '.join(PREDICTIONS)}")
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
-        """Back from json.
-
-        Raises:
-            ConfigError: an unknown key.
-        """
-        unknown = set(values) - {f.name for f in fields(cls)}
-        if unknown:
-            raise ConfigError(
-                f"unknown model setting {sorted(unknown)}: these weights need another version of kflow_sci"
-            )
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**plain)
 
 
 class ClusterModel(nn.Module):

@@ -19,7 +19,7 @@ from kflow_sci.assembly.lattice.packing import Packing, SpaceGroup
 from kflow_sci.assembly.lattice.record import packing_from_cluster
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.assembly.proposals.chart import shape_of
-from kflow_sci.assembly.proposals.equivalents import Equivalents, equivalents, in_setting, origins
+from kflow_sci.assembly.proposals.equivalents import Equivalents, equivalents, in_setting
 from kflow_sci.assembly.search.starts import COMMON
 from kflow_sci.errors import PackingError
 
@@ -182,8 +182,3 @@ def group_weights(
     prior = np.array(usual, dtype=np.float64) / sum(usual)
     seen = np.array([mine.get(group.name, 0.0) for group in groups])
     return tuple((seen + 10.0 * prior).tolist())
-
-
-__all__ = [
-    "CLASSES", "GROUPS", "Entry", "Library", "class_of", "group_weights", "in_common_setting", "origins",
-]  # fmt: skip

@@ -7,11 +7,10 @@ written in the way nearest to that start. ``flow`` does the rest, as it does for
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -22,10 +21,10 @@ from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.assembly.proposals.chart import PARTS, SIZE, UNITS, Crystals, from_chart, shape_of, to_chart
 from kflow_sci.assembly.proposals.equivalents import origins
 from kflow_sci.assembly.proposals.library import GROUPS, Entry, Library
-from kflow_sci.assembly.search.starts import random_cell, random_rotations
+from kflow_sci.assembly.search.starts import RandomProposal, random_cell, random_rotations
 from kflow_sci.errors import ConfigError
 from kflow_sci.flow.exact import CoordinateTransform
-from kflow_sci.flow.objective import shell_weights
+from kflow_sci.flow.objective import shell_weights, stratified_times
 from kflow_sci.flow.path import Path
 from kflow_sci.flow.schedule import ShellSchedule
 from kflow_sci.flow.solve import solve
@@ -33,8 +32,6 @@ from kflow_sci.nets.embed import MoleculeTable
 from kflow_sci.nets.packing import GroupTable, PackingNet
 from kflow_sci.transforms.base import KTransform
 from kflow_sci.transforms.pca import PCATransform
-
-DENSEST, LOOSEST, SPREAD = 1.15, 1.7, 0.35  # of the random starts
 
 
 @dataclass(frozen=True)
@@ -72,21 +69,6 @@ class ProposalConfig:
             )
         if len(self.widths) != len(self.shells):
             raise ConfigError(f"{len(self.widths)} widths for {len(self.shells)} shells: give one for each")
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ProposalConfig:
-        """Back from json.
-
-        Raises:
-            ConfigError: an unknown key.
-        """
-        unknown = set(values) - {f.name for f in fields(cls)}
-        if unknown:
-            raise ConfigError(
-                f"unknown model setting {sorted(unknown)}: these weights need another version of kflow_sci"
-            )
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**plain)
 
 
 class ProposalBatch(NamedTuple):
@@ -149,9 +131,7 @@ class ProposalModel(nn.Module):
 
     def loss(self, batch: ProposalBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """Squared error of the endpoint, in units of the chart, weighed by shell; flow times are stratified."""
-        size = len(batch.ids)
-        jitter = torch.rand(size, generator=generator, dtype=torch.float64)
-        s = ((torch.randperm(size, generator=generator) + jitter) / size).to(batch.start.cell)
+        s = stratified_times(len(batch.ids), generator).to(batch.start.cell)
         path = Path(self.transform, self.schedule)
         point = path.sample(to_chart(batch.start, batch.start), to_chart(batch.target, batch.start), s)
         answer, now = self.endpoint(point.x, s, batch.start, batch.table)
@@ -169,11 +149,8 @@ class ProposalModel(nn.Module):
 
         def field(x: Tensor, s: Tensor) -> Tensor:
             way, now = self.endpoint(x, s, start, table)
-            turn = way[:, 6:9].contiguous()
-            rotation = roma.rotvec_to_rotmat(turn) @ now.rotation
-            turned = roma.rotmat_to_rotvec(rotation @ start.rotation.transpose(1, 2))
-            ahead = x + way
-            return torch.cat([ahead[:, :6], turned, ahead[:, 9:]], dim=1)
+            # The way is one of the chart at the present crystal; the path is walked in that at the start.
+            return to_chart(from_chart(to_chart(now, now) + way, now), start)
 
         solution = solve(field, to_chart(start, start), path, steps or self.config.steps, method="shell")
         return from_chart(solution.x, start)
@@ -208,10 +185,12 @@ def random_starts(
     groups: Sequence[SpaceGroup], molecules: Sequence[Molecule], rng: np.random.Generator
 ) -> Crystals:
     """What a random search would try: see ``search.starts.RandomProposal``."""
+    usual = RandomProposal
     cells, filling = [], []
     for group, molecule in zip(groups, molecules, strict=True):
         filling.append(molecule.crystal_volume * len(group))
-        cells.append(random_cell(group, rng.uniform(DENSEST, LOOSEST) * filling[-1], SPREAD, rng))
+        volume = rng.uniform(usual.densest, usual.loosest) * filling[-1]
+        cells.append(random_cell(group, volume, usual.spread, rng))
     rotation, place = random_rotations(len(groups), rng), rng.uniform(size=(len(groups), 3))
     index = [GROUPS.index(group.name) for group in groups]
     cell, turn, where, volume = (
@@ -221,15 +200,21 @@ def random_starts(
 
 
 def nearest(
-    entry: Entry, shape: np.ndarray, rotation: np.ndarray, place: np.ndarray
-) -> tuple[int, np.ndarray]:
+    entry: Entry,
+    shape: Float[np.ndarray, "5"],
+    rotation: Float[np.ndarray, "3 3"],
+    place: Float[np.ndarray, "3"],
+) -> tuple[int, Float[np.ndarray, "3"]]:
     """Which description of a crystal is nearest to a start, and its place in the image nearest to that of the start.
 
     Args:
         entry: The crystal.
         shape: Of the cell of the start, see ``chart.shape_of``.
         rotation: Of the start.
-        place: Of the start.
+        place: Of the start, fractional.
+
+    Returns:
+        Index of the description in ``entry.ways``, and the place, fractional and not wrapped.
     """
     ways = entry.ways
     cosine = (ways.rotation.reshape(-1, 9) @ rotation.reshape(9) - 1.0) / 2.0

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
+from scipy.spatial.transform import Rotation
 
 from kflow_sci.assembly.lattice.packing import Packing
 from kflow_sci.assembly.molecule import Molecule
@@ -25,6 +27,7 @@ from kflow_sci.assembly.search.setup import Problem
 from kflow_sci.assembly.search.starts import RandomProposal
 from kflow_sci.checkpoint import load_checkpoint, load_weights
 from kflow_sci.errors import CheckpointError, PackingError
+from kflow_sci.settings import from_plain
 
 BLOCK = 32  # trials the network sees at once
 LOOSER = 1.15  # factor of the volume that the flow proposes: what touches is hard to relax
@@ -57,6 +60,7 @@ def load_proposals(path: str | Path) -> LearnedWeights:
 
     Raises:
         CheckpointError: missing, damaged, or of another model.
+        ConfigError: it has settings that this version does not know.
     """
     tensors, header = load_checkpoint(path)
     if header.get("kind") != _KIND:
@@ -65,7 +69,7 @@ def load_proposals(path: str | Path) -> LearnedWeights:
         )
     if list(header["groups"]) != list(GROUPS):
         raise CheckpointError(f"{path} was trained for other space groups: train again with this version")
-    model = ProposalModel(ProposalConfig.from_dict(header["model"]))
+    model = ProposalModel(from_plain(ProposalConfig, header["model"]))
     load_weights(model, tensors, path)
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
     return LearnedWeights(model.eval(), header["counts"], digest)
@@ -161,7 +165,12 @@ def move_starts(model: ProposalModel, starts: list[Packing], looser: float = LOO
     return moved
 
 
-def _packing(start: Packing, cell: np.ndarray, rotation: np.ndarray, place: np.ndarray) -> Packing:
+def _packing(
+    start: Packing,
+    cell: Float[np.ndarray, "3 3"],
+    rotation: Float[np.ndarray, "3 3"],
+    place: Float[np.ndarray, "3"],
+) -> Packing:
     """A start with another cell and pose; the cell has the symmetry, the rotation is one to the last digit."""
     basis = start.group.cell_basis
     left, _, right = np.linalg.svd(rotation)
@@ -200,19 +209,24 @@ class ResampledProposal:
     @property
     def settings(self) -> list[Any]:
         """All that decides a start."""
-        names = hashlib.sha256(" ".join(m.name for m in self.library.molecules).encode()).hexdigest()[:16]
-        return ["resampled", self.width, self.noise, names, *self.random.settings]
+        drawn = hashlib.sha256(" ".join(m.name for m in self.library.molecules).encode())
+        drawn.update(np.ascontiguousarray(self.library.share))
+        for entry in self.library.entries:
+            drawn.update(np.ascontiguousarray(entry.packing.cell))
+        return ["resampled", self.width, self.noise, drawn.hexdigest()[:16], *self.random.settings]
 
     @cached_property
-    def _extents(self) -> np.ndarray:
+    def _extents(self) -> Float[np.ndarray, "m 3"]:
         return np.array([np.log(proportions(m)) for m in self.library.molecules])
 
     @cached_property
-    def _of_group(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def _of_group(self) -> dict[str, tuple[Int[np.ndarray, " e"], Float[np.ndarray, " e"]]]:
+        """Entries of the library in each group, and the probability of each."""
         owner = np.array([entry.molecule for entry in self.library.entries])
         apart = self._extents - np.log(proportions(self.molecules[0]))
         near = np.exp(-0.5 * ((apart / self.width) ** 2).sum(axis=1)) + 1e-9
-        same = np.array([class_of(m) == class_of(self.molecules[0]) for m in self.library.molecules])
+        mine = class_of(self.molecules[0])
+        same = np.array([class_of(m) == mine for m in self.library.molecules])
         weight = self.library.share * (near * np.where(same, 1.0, 0.05))[owner]
         name = np.array([entry.packing.group.name for entry in self.library.entries])
         found = {}
@@ -239,14 +253,12 @@ class ResampledProposal:
         return _packing(start, np.linalg.cholesky(cell @ cell.T), turn, place)
 
 
-def _small_turn(width: float, rng: np.random.Generator) -> np.ndarray:
-    from scipy.spatial.transform import Rotation
-
+def _small_turn(width: float, rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:
     return Rotation.from_rotvec(width * rng.standard_normal(3)).as_matrix()
 
 
-def proportions(molecule: Molecule) -> np.ndarray:
-    """Extents along the axes of the body frame, atoms included, with product 1."""
+def proportions(molecule: Molecule) -> Float[np.ndarray, "3"]:
+    """Extents along the axes of the body frame, 1.5 Å of atom at either end included, over their geometric mean."""
     low, high = molecule.positions.min(axis=0), molecule.positions.max(axis=0)
     extents = high - low + 3.0
     return extents / extents.prod() ** (1 / 3)

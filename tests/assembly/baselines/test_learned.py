@@ -195,6 +195,7 @@ def test_kflow_loads_as_a_rival(tmp_path: Path) -> None:
     [
         ({}, "holds no rival"),
         ({"rival": {"method": "new", "settings": {}}}, "holds no rival"),
+        ({"kind": "packing proposals", "model": {"shells": []}}, "holds no rival"),
         ({"rival": {"method": "gnn-md", "settings": {"x": 1}}}, "needs another version"),
     ],
 )

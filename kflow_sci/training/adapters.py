@@ -10,6 +10,8 @@ and what it hears is what is new.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -74,7 +76,8 @@ def merged_weights(module: nn.Module) -> dict[str, Tensor]:
     with torch.no_grad():
         for name, layer in module.named_modules():
             if isinstance(layer, LoraLayer):
-                plain[f"{name}.weight"] = plain[f"{name}.weight"] + layer.get_delta_weight(_NAME)
+                added: Any = layer  # peft says what a linear layer has, not what it is
+                plain[f"{name}.weight"] = plain[f"{name}.weight"] + added.get_delta_weight(_NAME)
     return plain
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kflow_sci.errors import ImageError
+from kflow_sci.images.scores.estimate import Estimate, standard_error
 
 FEW = 2048
 """Samples below which a Fréchet distance is mostly bias; of features of at most so many dimensions."""
@@ -82,6 +83,66 @@ def frechet_distance(samples: Features, reference: Features) -> float:
     """
     same_dimension(samples, reference)
     return gaussian_distance(gaussian_of(samples), gaussian_of(reference))
+
+
+class Influenced(NamedTuple):
+    """A Fréchet distance and what each image does to it; see ``scores.estimate``.
+
+    Attributes:
+        value: The distance.
+        samples: Influence of each sample; all NaN where there are no more samples than features.
+        reference: Influence of each reference image; likewise.
+    """
+
+    value: float
+    samples: Float[np.ndarray, " samples"]
+    reference: Float[np.ndarray, " reference"]
+
+
+def frechet_influence(samples: Features, reference: Features) -> Influenced:
+    """The Fréchet distance, and the influence of every image on it.
+
+    With ``A = Σᵣ^½ W Σₛ^-½`` (W the rotation that brings the two roots together) the linear part of the map that
+    carries the one Gaussian to the other, a sample x at ``u = x − μₛ`` has the influence
+    ``2 (μₛ − μᵣ)·u + uᵀ(1 − A)u`` less its mean.
+
+    Raises:
+        ImageError: as ``frechet_distance``.
+    """
+    same_dimension(samples, reference)
+    a, b = gaussian_of(samples), gaussian_of(reference)
+    root_a, root_b = _root(a.covariance), _root(b.covariance)
+    left, _, right = np.linalg.svd(root_a @ root_b)
+    turn = right.T @ left.T
+    one = _influence(as_array(samples), a.mean, b.mean, root_b @ turn, root_a)
+    two = _influence(as_array(reference), b.mean, a.mean, root_a @ turn.T, root_b)
+    return Influenced(gaussian_distance(a, b), one, two)
+
+
+def frechet_estimate(samples: Features, reference: Features) -> Estimate:
+    """The Fréchet distance with its standard error; none where there are no more images than features.
+
+    Raises:
+        ImageError: as ``frechet_distance``.
+    """
+    found = frechet_influence(samples, reference)
+    return Estimate(found.value, standard_error(found.samples, found.reference))
+
+
+def _influence(
+    x: np.ndarray, mean: np.ndarray, other: np.ndarray, to: np.ndarray, root: np.ndarray
+) -> np.ndarray:
+    if len(x) <= x.shape[1]:
+        return np.full(len(x), np.nan)
+    u = x - mean
+    # to · root⁻¹; a feature that never moves has no root, and no influence by it either.
+    carried = to @ np.linalg.pinv(root, rcond=1e-8, hermitian=True)
+    found = (
+        2.0 * u @ (mean - other)
+        + np.square(u).sum(1)
+        - np.einsum("ni,ij,nj->n", u, carried, u, optimize=True)
+    )
+    return found - found.mean()
 
 
 def same_dimension(samples: Features, reference: Features) -> None:

@@ -121,11 +121,13 @@ def propose(
             torch.full((size,), volume ** (1.0 / 3.0), dtype=parameter.dtype, device=parameter.device),
             start,
         )
-        apart = StepApart.of(clusters_at(start, scene.molecules, parity, kind))
+        known = [one.known for one in setups if one.known is not None]
+        held = np.stack([one.held for one in setups])
+        free = scene.region is None and not known and not held.any()
+        apart = StepApart.of(clusters_at(start, scene.molecules, parity, kind), keep_volume=free)
         settle: list[SettlePose] = [apart] if request.contacts else []
         if scene.region is not None:
             settle.append(Confine(apart, scene.region))
-        known = [one.known for one in setups if one.known is not None]
         pose, solution = model.sample(
             batch,
             start,
@@ -133,7 +135,7 @@ def propose(
             settle=settle,
             keep=watch is not None,
             known=Known(_stacked(known, parameter.device), weights) if known and weights else None,
-            held=torch.as_tensor(np.stack([one.held for one in setups]), device=parameter.device),
+            held=torch.as_tensor(held, device=parameter.device),
         )
         clusters = [
             replace(cluster, centroid=cluster.centroid + one.origin)

@@ -9,7 +9,7 @@ import torch
 
 from kflow_sci.assembly.model.batch import ClusterBatch, molecule_table, spread_subset
 from kflow_sci.assembly.model.cluster_model import ClusterModel, ModelConfig
-from kflow_sci.assembly.model.start import random_start
+from kflow_sci.assembly.model.start import COMPACT, random_start
 from kflow_sci.assembly.molecule import Molecule
 from kflow_sci.errors import ClusterError, ConfigError
 from kflow_sci.flow.rigid import Pose
@@ -234,7 +234,7 @@ def test_start_has_the_expected_density_and_uniform_rotations() -> None:
     mask, length = torch.ones(400, 17, dtype=torch.bool), torch.full((400,), 6.0, dtype=torch.float64)
     start = random_start(mask, length, torch.Generator().manual_seed(0))
     # A full ball of radius R has mean squared radius 3 R² / 5.
-    radius = (3 * 17 * 6.0**3 / (4 * np.pi)) ** (1 / 3)
+    radius = (3 * 17 * COMPACT * 6.0**3 / (4 * np.pi)) ** (1 / 3)
     gyration = (start.centroid - start.centroid.mean(1, keepdim=True)).square().sum(-1).mean(1).sqrt()
     assert torch.allclose(gyration, torch.full_like(gyration, np.sqrt(0.6) * radius))
     # Uniform rotations: E[trace] = 0, E[angle] = π/2 + 2/π.

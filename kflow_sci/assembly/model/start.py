@@ -42,7 +42,8 @@ def random_start(
     """One centroid in the middle of a ball, the others spread evenly about it; uniform rotations.
 
     Uniform points of a ball clump; rounds of mutual repulsion within the ball even them out, about one of them that
-    stays in the middle. Then they are scaled to the radius of gyration of the full ball of ``COMPACT`` times the volume.
+    stays in the middle. Then they are scaled to the radius of gyration of the full ball of ``COMPACT`` times the
+    volume.
 
     Args:
         mask: True for real copies, which come first.

@@ -19,6 +19,7 @@ from kflow_sci.assembly.model.batch import ClusterBatch
 from kflow_sci.assembly.model.cluster_model import ClusterModel, ModelConfig
 from kflow_sci.assembly.model.generate import propose
 from kflow_sci.assembly.model.request import Request, volume_per_molecule
+from kflow_sci.assembly.model.start import COMPACT
 from kflow_sci.assembly.scoring.frame import Frame
 from kflow_sci.checkpoint import save_checkpoint
 from kflow_sci.errors import CheckpointError, ClusterError, ConfigError
@@ -99,7 +100,7 @@ def test_a_sample_follows_from_its_seed_and_number_alone(kind: type[Rival], monk
 def test_random_starts_have_the_volume_that_was_asked_for() -> None:
     (one,) = draw(Still(), 1)
     # A full ball of five molecules has mean squared radius 3/5 R².
-    radius = (3 * 5 * VOLUME / (4 * np.pi)) ** (1 / 3)
+    radius = (3 * 5 * COMPACT * VOLUME / (4 * np.pi)) ** (1 / 3)
     gyration = np.sqrt(np.square(one.centroid - one.centroid.mean(0)).sum(1).mean())
     assert gyration == pytest.approx(np.sqrt(0.6) * radius)
     assert one.info == {"sample": 0, "volume": VOLUME, "calls": 7}

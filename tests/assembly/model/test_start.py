@@ -28,9 +28,9 @@ def test_one_copy_is_in_the_middle_and_which_one_is_chance() -> None:
     pose, _ = starts([17] * 60)
     away = pose.centroid.norm(dim=-1)
     nearest = away.min(dim=1)
-    # The mean of the others is not quite that of the ball, so not quite at 0; the next ones are a molecule away.
-    assert nearest.values.mean() < 1.0
-    assert away.sort(dim=1).values[:, 1].mean() > 3.0
+    # The mean of the others is not quite that of the ball, so it is not quite at 0; the next ones are a molecule away.
+    assert nearest.values.mean() < 0.3 * 5.0
+    assert away.sort(dim=1).values[:, 1].mean() > 0.7 * 5.0
     assert len(set(nearest.indices.tolist())) > 10
 
 

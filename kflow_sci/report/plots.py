@@ -48,11 +48,14 @@ def draw_clusters(
     most: int = 6,
     dpi: int = 200,
     title: str | None = None,
+    captions: Sequence[str] | None = None,
+    alike: bool = False,
 ) -> None:
     """Draw the first clusters as balls and sticks on white, each with its rank, energy and clashes.
 
-    Every cluster is turned so that it is seen along its thinnest axis, without mirroring it. All have the same scale;
-    a bar gives it. Bonds are the molecule's, or by covalent radii where it has none.
+    Every cluster is turned so that it is seen along its thinnest axis, without mirroring it, or all as the last one,
+    which is what states of one cluster need. All have the same scale; a bar gives it. Bonds are the molecule's, or by
+    covalent radii where it has none.
 
     Args:
         clusters: Best first, as from ``interaction.rank``; ``info`` may hold ``rank``, ``energy`` (kJ/mol per molecule)
@@ -62,6 +65,8 @@ def draw_clusters(
         most: Draw no more than this many.
         dpi: Pixels per inch; a picture is 4 inches wide.
         title: A line above all; none if None.
+        captions: One for each cluster, in place of rank, energy and clashes.
+        alike: Turn all as the last one.
 
     Raises:
         ClusterError: no clusters, or a pose that is not finite.
@@ -72,7 +77,8 @@ def draw_clusters(
         raise ClusterError("no clusters to draw: give at least one")
     if not all(np.isfinite(c.centroid).all() and np.isfinite(c.rotation).all() and len(c) for c in chosen):
         raise ClusterError("a cluster to draw is empty or has a pose that is not finite: leave it out")
-    views = [_view(cluster) for cluster in chosen]
+    same = view_axes(_centred(chosen[-1])) if alike else None
+    views = [_view(cluster, same) for cluster in chosen]
     width, height = (2 * max(float(view[:, k].max()) for view in views) + 2 * _RIM for k in (0, 1))
     front = max(float(view[:, 2].max()) for view in views)
     depth = (min(-front, front - _LEAST_DEPTH), front)
@@ -81,13 +87,20 @@ def draw_clusters(
         render(_scene(cluster, view), width, height, pixels, depth)
         for cluster, view in zip(chosen, views, strict=True)
     ]
-    _lay_out(chosen, pictures, pixels / dpi, path, max(1, min(columns, len(chosen))), dpi, title)
+    if captions is None:
+        told = [_caption(cluster, k + 1) for k, cluster in enumerate(chosen)]
+        captions = [rf"$\bf{{{rank}}}$   {facts}" for rank, facts in told]
+    _lay_out(chosen, pictures, captions, pixels / dpi, path, max(1, min(columns, len(chosen))), dpi, title)
 
 
-def _view(cluster: Cluster) -> Float[np.ndarray, "atoms 3"]:
+def _centred(cluster: Cluster) -> Float[np.ndarray, "atoms 3"]:
+    return cluster.positions - cluster.positions.mean(axis=0)
+
+
+def _view(cluster: Cluster, axes: Float[np.ndarray, "3 3"] | None = None) -> Float[np.ndarray, "atoms 3"]:
     """Atoms about the middle, the longest axis to the right, the shortest towards the viewer, never mirrored."""
-    positions = cluster.positions - cluster.positions.mean(axis=0)
-    view = positions @ view_axes(positions)
+    positions = _centred(cluster)
+    view = positions @ (view_axes(positions) if axes is None else axes)
     return view - (view.max(axis=0) + view.min(axis=0)) / 2
 
 
@@ -182,6 +195,7 @@ def _caption(cluster: Cluster, place: int) -> tuple[str, str]:
 def _lay_out(
     clusters: Sequence[Cluster],
     pictures: Sequence[Float[np.ndarray, "h w 3"]],
+    captions: Sequence[str],
     inches_per_angstrom: float,
     path: str | os.PathLike[str],
     columns: int,
@@ -204,15 +218,13 @@ def _lay_out(
 
     if title:
         write(width / 2, height - 0.28, title, ha="center", fontsize=14, color=_INK, weight="bold")
-    for k, (cluster, picture) in enumerate(zip(clusters, pictures, strict=True)):
+    for k, (caption, picture) in enumerate(zip(captions, pictures, strict=False)):
         row, column = divmod(k, columns)
         bottom = height - head - row * (tall + _CAPTION) - tall
         figure.figimage(
             np.rint(255 * picture).astype(np.uint8), round(column * _PANEL * dpi), round(bottom * dpi)
         )
-        rank, facts = _caption(cluster, k + 1)
-        label = rf"$\bf{{{rank}}}$   {facts}"
-        write((column + 0.5) * _PANEL, bottom - 0.2, label, ha="center", fontsize=10.5, color=_INK)
+        write((column + 0.5) * _PANEL, bottom - 0.2, caption, ha="center", fontsize=10.5, color=_INK)
     _foot(figure, clusters, inches_per_angstrom)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=dpi)

@@ -10,7 +10,6 @@ import os
 from html import escape
 from pathlib import Path
 
-from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.files import atomic_write
 from kflow_sci.report.page.document import make_page
 from kflow_sci.report.page.payload import Candidate

@@ -59,7 +59,7 @@ def test_the_page_can_be_kept(tmp_path: Path) -> None:
 def test_nothing_to_show_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="no candidate to show"):
         view([])
-    with pytest.raises(ClusterError, match="holds neither report.html nor clusters.extxyz"):
+    with pytest.raises(ClusterError, match=r"holds neither report\.html nor clusters\.extxyz"):
         view(tmp_path)
     with pytest.raises(KFlowError, match="cannot make a cluster of a int"):
         view(3)

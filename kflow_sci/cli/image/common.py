@@ -6,13 +6,15 @@ pixels or latents.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from kflow_sci.cli.common import out_dir, refuse_overwrite
 from kflow_sci.errors import ImageError
 
 if TYPE_CHECKING:
@@ -25,8 +27,54 @@ if TYPE_CHECKING:
     from kflow_sci.training.images import ImageTrainConfig
 
 
+@dataclass(frozen=True)
+class Call:
+    """What every command that works with a trained model was told.
+
+    Attributes:
+        out: Folder of the results.
+        steps: Solver steps; None for those of the model.
+        seed: Of the noise.
+        device: Where the model works.
+        vae: Autoencoder of a model of latents, if it lies elsewhere than in training.
+        force: Files in the folder may be replaced.
+    """
+
+    out: Path
+    steps: int | None
+    seed: int
+    device: str
+    vae: str | None
+    force: bool
+
+    def studio(self, weights: Path) -> Studio:
+        """The model that the command works with; see ``open_studio``."""
+        return open_studio(weights, self.device, self.vae)
+
+    def generator(self) -> Any:
+        """Random numbers on the CPU, so that every device sees the same noise."""
+        import torch
+
+        return torch.Generator().manual_seed(self.seed)
+
+    def folder(self, names: Sequence[str]) -> Path:
+        """The output folder, made; call it when all input was checked and before the long work.
+
+        Raises:
+            OutputError: It cannot be written, or holds one of these files and they may not be replaced.
+        """
+        refuse_overwrite(self.out, names, self.force)
+        return out_dir(self.out)
+
+
 def of_a_model(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of every command that works with a trained model."""
+    """Options of every command that works with a trained model; the command gets them as one ``call``."""
+    names = [field.name for field in fields(Call)]
+
+    @functools.wraps(command)
+    def gathered(**told: Any) -> Any:
+        return command(call=Call(**{name: told.pop(name) for name in names}), **told)
+
     for option in (
         click.option("--force", is_flag=True, help="Overwrite files in the output folder."),
         click.option(
@@ -35,9 +83,10 @@ def of_a_model(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or mps."),
         click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise."),
         click.option("--steps", type=click.IntRange(1), help="Solver steps.  [default: those of the model]"),
+        click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the results."),
     ):
-        command = option(command)
-    return command
+        gathered = option(gathered)
+    return gathered
 
 
 @dataclass(frozen=True)
@@ -47,12 +96,6 @@ class Studio:
     model: ImageModel
     settings: ImageTrainConfig
     vae: Autoencoder | None
-
-    def generator(self, seed: int) -> Any:
-        """Random numbers on the CPU, so that every device sees the same noise."""
-        import torch
-
-        return torch.Generator().manual_seed(seed)
 
     def encode(self, images: Tensor) -> Tensor:
         """Images as what flows (latents by their mean), on the device of the model."""
@@ -133,3 +176,18 @@ def shells_of_states(states: Sequence[Any], times: Any, model: ImageModel) -> li
     """
     k = model.schedule.scale(times)
     return [states[int((k - whole).abs().argmin())] for whole in range(model.schedule.n_shells + 1)]
+
+
+def write_image(image: np.ndarray, path: Path) -> None:
+    """One image as a file, pixel by pixel.
+
+    Args:
+        image: Bytes, ``(rows, columns, channels)``.
+        path: The file; Pillow writes what the suffix says.
+    """
+    from PIL import Image
+
+    from kflow_sci.files import atomic_write
+
+    with atomic_write(path) as beside:
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(beside)

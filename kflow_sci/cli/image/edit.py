@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from kflow_sci.cli.common import out_dir, refuse_overwrite
-from kflow_sci.cli.image.common import of_a_model, open_studio
+from kflow_sci.cli.image.common import Call, of_a_model, write_image
 
 
 @click.command("edit")
@@ -23,21 +22,15 @@ from kflow_sci.cli.image.common import of_a_model, open_studio
 )
 @click.option("--n", "count", type=click.IntRange(1), default=7, show_default=True, help="Variants.")
 @click.option("--label", help="Value of the first condition, for all scales.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the results.")
 @of_a_model
 def command(
+    call: Call,
     weights: Path,
     image: Path,
     scale: float,
     keep: str,
     count: int,
     label: str | None,
-    out: Path,
-    steps: int | None,
-    seed: int,
-    device: str,
-    vae: str | None,
-    force: bool,
 ) -> None:
     """Vary IMAGE with the model in WEIGHTS, below or above a scale k.
 
@@ -48,30 +41,16 @@ def command(
     from kflow_sci.flow.steer import Clamp, above, below
     from kflow_sci.report.pictures import write_grid
 
-    studio = open_studio(weights, device, vae)
+    studio = call.studio(weights)
     model = studio.model
     weigh = {"below": below, "above": above}[keep](model.schedule.n_shells, scale)
     given = studio.read(image)
-    names = ["edit.png", *(f"edit-{i}.png" for i in range(count))]
-    refuse_overwrite(out, names, force)
-    out_dir(out)
+    out = call.folder(["edit.png", *(f"edit-{i}.png" for i in range(count))])
     known = studio.encode(given)
     steer = Clamp(model.path(), known.expand(count, -1, -1, -1), weigh)
-    found = model.sample(count, studio.generator(seed), steps, label=label, steer=[steer])
+    found = model.sample(count, call.generator(), call.steps, label=label, steer=[steer])
     shown = studio.as_bytes(found.x)
     write_grid(np.concatenate([studio.as_bytes(known), shown]), out / "edit.png")
     for i, one in enumerate(shown):
         write_image(one, out / f"edit-{i}.png")
     click.echo(f"{count} variants that keep what is {keep} scale {scale:g}: {out / 'edit.png'}")
-
-
-def write_image(image: object, path: Path) -> None:
-    """One image as a file, pixel by pixel."""
-    import numpy as np
-    from PIL import Image
-
-    from kflow_sci.files import atomic_write
-
-    pixels = np.asarray(image)
-    with atomic_write(path) as beside:
-        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(beside)

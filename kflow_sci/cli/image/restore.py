@@ -6,9 +6,7 @@ from pathlib import Path
 
 import click
 
-from kflow_sci.cli.common import out_dir, refuse_overwrite
-from kflow_sci.cli.image.common import of_a_model, open_studio
-from kflow_sci.cli.image.edit import write_image
+from kflow_sci.cli.image.common import Call, of_a_model, write_image
 from kflow_sci.errors import ImageError
 
 
@@ -30,21 +28,25 @@ from kflow_sci.errors import ImageError
     show_default=True,
     help="Held-out images, where none is given.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the results.")
+@click.option("--label", help="Value of the first condition, if it is known.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Regression on what was observed; for plain flow matching, and shells that are not the operator's.",
+)
 @of_a_model
 def command(
+    call: Call,
     weights: Path,
     image: Path | None,
     enlarge: int | None,
     blur: float | None,
     draws: int,
     count: int,
-    out: Path,
-    steps: int | None,
-    seed: int,
-    device: str,
-    vae: str | None,
-    force: bool,
+    label: str | None,
+    rounds: int,
 ) -> None:
     """Enlarge or sharpen IMAGE with the model in WEIGHTS; without IMAGE, images held out from its training.
 
@@ -60,7 +62,7 @@ def command(
 
     if (enlarge is None) == (blur is None):
         raise ImageError("give either --enlarge 2 or --blur WIDTH, to say what was done to the image")
-    studio = open_studio(weights, device, vae)
+    studio = call.studio(weights)
     studio.pixels_only()
     model, settings = studio.model, studio.settings
     shape = model.config.shape
@@ -72,25 +74,36 @@ def command(
         observed = done.apply(truth)
     else:
         observed = read_image(image, settings.channels, other_modes=settings.other_modes)[None]
-    refuse_overwrite(out, ["restore.png"], force)
-    found = restore_images(model, observed, done, studio.generator(seed), steps=steps, draws=draws)
-    out_dir(out)
-    plain = done.naive(observed)
+    out = call.folder(["restore.png"])
+    restored = restore_images(
+        model,
+        observed,
+        done,
+        call.generator(),
+        steps=call.steps,
+        draws=draws,
+        label=label,
+        rounds=rounds,
+        mirrors=settings.mirrors,
+    )
+    found, plain = restored.images.cpu(), done.naive(observed)
     if truth is None:
         write_image(to_bytes(found)[0], out / "restore.png")
-        click.echo(f"Restored, the mean of {draws} draws: {out / 'restore.png'}")
+        click.echo(
+            f"Restored, the mean of {draws} draws, {restored.calls} network calls: {out / 'restore.png'}"
+        )
         return
     seen = observed.repeat_interleave(done.factor, -1).repeat_interleave(done.factor, -2)
-    columns = [to_bytes(part) for part in (seen, plain, found.cpu(), truth)]
+    columns = [to_bytes(part) for part in (seen, plain, found, truth)]
     rows = np.stack(columns, axis=1)
     write_grid(rows.reshape(-1, *rows.shape[2:]), out / "restore.png", columns=len(columns))
-    before, after = (float(psnr(part.cpu(), truth).mean()) for part in (plain, found))
+    before, after = (float(psnr(part, truth).mean()) for part in (plain, found))
     without = "bicubic" if done.factor > 1 else "as it is"
     alike = ""
     if min(shape[1:]) >= 11:  # the window of SSIM
-        one, two = (float(ssim(part.cpu(), truth).mean()) for part in (plain, found))
+        one, two = (float(ssim(part, truth).mean()) for part in (plain, found))
         alike = f", SSIM {one:.3f} and {two:.3f}"
     click.echo(
         f"{len(truth)} held-out images {done.name}: PSNR {before:.2f} dB {without}, {after:.2f} dB restored{alike} "
-        f"(mean of {draws} draws): {out / 'restore.png'}"
+        f"(mean of {draws} draws, {restored.calls} network calls): {out / 'restore.png'}"
     )

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import click
 
-from kflow_sci.cli.common import RecordedCommand, command_line, out_dir, progress_bar, refuse_overwrite
-from kflow_sci.cli.image.common import of_a_model, open_studio, shells_of_states
+from kflow_sci.cli.common import command_line, progress_bar
+from kflow_sci.cli.image.common import Call, of_a_model, shells_of_states
 from kflow_sci.errors import ImageError
 from kflow_sci.files import atomic_write
 
 FILES = ("samples.png", "scales.png", "flow.gif", "samples.npz", "samples.json")
 
 
-@click.command("sample", cls=RecordedCommand)
+@click.command("sample")
 @click.argument("weights", type=click.Path(path_type=Path))
 @click.option("--n", "count", type=click.IntRange(1), default=64, show_default=True, help="How many.")
 @click.option("--label", help="Value of the first condition, for all scales.")
@@ -33,9 +33,9 @@ FILES = ("samples.png", "scales.png", "flow.gif", "samples.npz", "samples.json")
 )
 @click.option("--method", help="Solver.  [default: that of the model]")
 @click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="Images made at a time.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the results.")
 @of_a_model
 def command(
+    call: Call,
     weights: Path,
     count: int,
     label: str | None,
@@ -44,12 +44,6 @@ def command(
     drop: float,
     method: str | None,
     batch: int,
-    out: Path,
-    steps: int | None,
-    seed: int,
-    device: str,
-    vae: str | None,
-    force: bool,
 ) -> None:
     """Generate images with the model in WEIGHTS.
 
@@ -63,15 +57,14 @@ def command(
     from kflow_sci.images.told import plan_of, read_telling
     from kflow_sci.report.pictures import write_gif, write_grid, write_strip
 
-    studio = open_studio(weights, device, vae)
+    studio = call.studio(weights)
     model = studio.model
     if label is not None and tell:
         raise ImageError("--label and --tell are both given: write the label as --tell class=…")
     plan = plan_of([read_telling(text) for text in tell], model.schedule.n_shells) if tell else None
     told = guidance_of(guidance)
-    refuse_overwrite(out, FILES, force)
-    out_dir(out)
-    generator = studio.generator(seed)
+    out = call.folder(FILES)
+    generator = call.generator()
     made, calls, shown = [], 0, None
     with progress_bar("images", count) as advance:
         for first in range(0, count, batch):
@@ -79,7 +72,7 @@ def command(
             found = model.sample(
                 n,
                 generator,
-                steps,
+                call.steps,
                 label=label,
                 plan=plan,
                 guidance=told,
@@ -109,7 +102,7 @@ def command(
         "weights": str(weights),
         "images": count,
         "calls": calls,
-        "seed": seed,
+        "seed": call.seed,
     }
     with atomic_write(out / "samples.json") as beside:
         beside.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kflow_sci.cli.common import out_dir, refuse_overwrite
-from kflow_sci.cli.image.common import of_a_model, open_studio
+from kflow_sci.cli.image.common import Call, of_a_model
 from kflow_sci.files import atomic_write
 
 if TYPE_CHECKING:
@@ -28,17 +28,11 @@ FILES = ("spectrum.png", "spectrum.csv", "flow.png")
     show_default=True,
     help="Images and samples, at most.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the results.")
 @of_a_model
 def command(
+    call: Call,
     source: Path,
     count: int,
-    out: Path,
-    steps: int | None,
-    seed: int,
-    device: str,
-    vae: str | None,
-    force: bool,
 ) -> None:
     """Energy per shell of images, with bootstrap intervals over images.
 
@@ -48,31 +42,36 @@ def command(
     from kflow_sci.report.spectra import draw_flow, draw_spectra
     from kflow_sci.transforms.spectrum import Spectrum, energy_along
 
-    refuse_overwrite(out, FILES, force)
+    refuse_overwrite(call.out, FILES, call.force)
     spectra = {}
     if source.suffix in (".yaml", ".yml"):
         from kflow_sci.settings import read_config
         from kflow_sci.training.images import ImageTrainConfig, new_image_model, ready
 
         settings = read_config(source, ImageTrainConfig)
-        train, _ = ready(settings, device=device)
+        train, _ = ready(settings, device=call.device)
         transform = new_image_model(settings, train).path().transform
         spectra["training images"] = Spectrum.of(transform, first_of(train, count))
-        out_dir(out)
+        out_dir(call.out)
     else:
-        studio = open_studio(source, device, vae)
+        studio = call.studio(source)
         transform = studio.model.path().transform
         held = studio.encode(first_of(studio.held_out(), count))
-        out_dir(out)
-        found = studio.model.sample(len(held), studio.generator(seed), steps, keep=True)
+        out_dir(call.out)
+        found = studio.model.sample(len(held), call.generator(), call.steps, keep=True)
         spectra = {
             "held-out images": Spectrum.of(transform, held),
             "samples": Spectrum.of(transform, found.x),
         }
         target = spectra["held-out images"].energy.mean(0)
-        draw_flow(energy_along(transform, found.states).cpu(), found.times, out / "flow.png", target=target)
-    draw_spectra(spectra, out / "spectrum.png")
-    with atomic_write(out / "spectrum.csv") as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        draw_flow(
+            energy_along(transform, found.states).cpu(), found.times, call.out / "flow.png", target=target
+        )
+    draw_spectra(spectra, call.out / "spectrum.png")
+    with (
+        atomic_write(call.out / "spectrum.csv") as beside,
+        beside.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(
             ["of", "images", "shell", "k", "dimension", "energy", "low", "high", "projection_error"]
@@ -83,7 +82,7 @@ def command(
                 numbers = (spectrum.scale[j], spectrum.dimension[j], *(part[j] for part in mean), error[j])
                 writer.writerow([name, len(spectrum.energy), j, *(f"{float(v):.6g}" for v in numbers)])
     sizes = ", ".join(f"{len(one.energy)} {name}" for name, one in spectra.items())
-    click.echo(f"{sizes}, {transform.n_shells} shells: {out / 'spectrum.png'}")
+    click.echo(f"{sizes}, {transform.n_shells} shells: {call.out / 'spectrum.png'}")
 
 
 def first_of(images: ImageSet, count: int) -> Any:

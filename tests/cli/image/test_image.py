@@ -102,10 +102,11 @@ def test_restoring_held_out_faces_reports_psnr_beside_bicubic(
     for words in (["--enlarge", "2"], ["--blur", "1.0"]):
         out = tmp_path / words[0].strip("-")
         assert (
-            main(["image", "restore", str(faces), *words, "--n", "3", "--draws", "1", "--out", str(out)]) == 0
+            main(["image", "restore", str(faces), *words, "--n", "3", "--draws", "2", "--out", str(out)]) == 0
         )
         said = capsys.readouterr().out
         assert said.startswith("3 held-out images") and said.count("dB") == 2 and "SSIM" in said
+        assert "(mean of 2 draws, 12 network calls)" in said
         assert (out / "restore.png").is_file()
 
 
@@ -142,6 +143,8 @@ def test_the_spectrum_of_a_config_and_of_weights(digits: Path, tmp_path: Path) -
         (["edit", "W", "L", "--k", "1"], "9 × 9 pixels, but it must have 8 × 8"),
         (["restore", "W"], "give either --enlarge 2 or --blur WIDTH"),
         (["restore", "W", "--enlarge", "3"], "factor is 3: choose 2, 4, 8"),
+        (["restore", "W", "--blur", "0"], "the width of the blur is 0: give a positive number of pixels"),
+        (["restore", "W", "--enlarge", "2", "--label", "cat"], "class 'cat' is unknown to this model"),
         (
             ["restore", "W", "L", "--enlarge", "2"],
             "the image has shape (1, 9, 9), but the model needs (1, 4, 4)",

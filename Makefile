@@ -13,12 +13,13 @@ OUT ?= demo
 
 CRYSTALS ?= $(or $(KFLOW_CRYSTALS),../shared/crystals)
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint docs bench clean
 
 help:
 	@echo "make demo    set up, make ten clusters of aspirin, say where to look"
 	@echo "make test    set up, check style and types, run all tests"
 	@echo "make lint    style and types only"
+	@echo "make docs    set up, build the pages of docs/ into build/site"
 	@echo "make bench   set up, run the benchmarks on CRYSTALS, write their tables"
 	@echo "make clean   remove what the other targets made"
 
@@ -57,6 +58,11 @@ lint: $(READY)
 test: export OMP_NUM_THREADS ?= 1
 test: lint
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(READY)
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "Open build/site/index.html in a browser."
 
 bench: $(READY)
 	$(BIN)/python benchmarks/assembly_quality.py --crystals "$(CRYSTALS)/experimental" \

@@ -13,7 +13,7 @@ KNOWS = {
     HALL: set(),
     "reading": set(),
     "exchange": {"reading", "scoring"},
-    "forcefield": set(),
+    "forcefield": {"reading"},
     "energy": {"forcefield", "reading"},
     "scoring": set(),
     "baselines": {"scoring", "model"},

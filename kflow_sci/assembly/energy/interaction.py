@@ -7,7 +7,7 @@ at one density; it is no criterion of truth: a cluster in vacuum has a large sur
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from jaxtyping import Float
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.contacts import Stack, clashing_pairs
 from kflow_sci.assembly.forcefield.parameters import COULOMB, ForceField, force_field
+from kflow_sci.assembly.forcefield.wells import buffered_14_7
 
 # MMFF94 adds this to the distance between charges, Å. Halgren, J. Comput. Chem. 17 (1996) 490.
 MMFF_BUFFER = 0.05
@@ -70,14 +71,14 @@ def interaction_energy(
 
     Args:
         cluster: Any number of copies and templates.
-        charges: See ``forcefield.force_field``.
+        charges: See ``forcefield.parameters.force_field``.
 
     Returns:
         kJ/mol per molecule.
 
     Raises:
         ClusterError: an empty cluster, or a pose that is not finite.
-        ConfigError, MoleculeError: see ``forcefield.force_field``.
+        ConfigError, MoleculeError: see ``forcefield.parameters.force_field``.
 
     Source:
         Halgren, J. Comput. Chem. 17 (1996) 490 and 520 (MMFF94); Rappé et al., J. Am. Chem. Soc. 114 (1992) 10024.
@@ -173,7 +174,7 @@ def _sum_pairs(
         distance = np.sqrt(np.maximum(distance, 1e-12, out=distance), out=distance)
         kind = cluster.kind[i]
         scale, well = inverse[kind][:, later], depth[kind][:, later]
-        contact, contact_slope = _CONTACTS[field.name](distance * scale)
+        contact, contact_slope = _contact(field.form, distance * scale)
         energy = well * contact
         sums[0] += energy.sum()
         if charged:
@@ -204,30 +205,25 @@ def _sum_pairs(
     return terms, slope / count
 
 
-def _buffered_14_7(share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """MMFF94's contact in units of its depth at a share of its distance of least energy, and its slope."""
-    x = np.maximum(share, WALL)
-    square = x * x
-    sixth = square * square * square
-    outer, inner = 1.07 / (x + 0.07), 1.0 / (sixth * x + 0.12)
-    outer_square = outer * outer
-    front = outer_square * outer_square * outer_square * outer
-    back = 1.12 * inner - 2.0
-    slope = front * (-7.0 / 1.07 * outer * back - 7.84 * sixth * inner * inner)
-    return front * back + slope * (share - x), slope
-
-
-def _lennard_jones(share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """UFF's 12-6 contact in units of its depth at a share of its distance of least energy, and its slope."""
-    x = np.maximum(share, WALL)
+def _lennard_jones(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A 12-6 contact in units of its depth at a share of its distance of least energy, and its slope."""
     inverse = 1.0 / x
     cube = inverse * inverse * inverse
     sixth = cube * cube
-    slope = 12.0 * inverse * sixth * (1.0 - sixth)
-    return sixth * (sixth - 2.0) + slope * (share - x), slope
+    return sixth * (sixth - 2.0), 12.0 * inverse * sixth * (1.0 - sixth)
 
 
-_CONTACTS = {"MMFF94": _buffered_14_7, "UFF": _lennard_jones}
+_WELLS: dict[str, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
+    "14-7": buffered_14_7,
+    "12-6": _lennard_jones,
+}
+
+
+def _contact(form: str, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same at any share, linear below the wall."""
+    x = np.maximum(share, WALL)
+    well, slope = _WELLS[form](x)
+    return well + slope * (share - x), slope
 
 
 def _coulomb(distance: np.ndarray, buffer: float) -> tuple[np.ndarray, np.ndarray]:

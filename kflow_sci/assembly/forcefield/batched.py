@@ -18,6 +18,7 @@ from torch import Tensor
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.forcefield.parameters import COULOMB, FORMS, ForceField
 from kflow_sci.assembly.forcefield.system import CUT, SWITCH, LatticeEnergy, System, check_sum, system_of
+from kflow_sci.assembly.forcefield.wells import buffered_14_7
 from kflow_sci.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -90,10 +91,8 @@ def _contact(tables: Tables, a: Tensor, b: Tensor, c: Tensor, r: Tensor) -> tupl
         power = 12 if form == "12-6" else 9
         repulsion, dispersion = a * v**power, c * sixth
         return repulsion - dispersion, (6.0 * dispersion - power * repulsion) * v
-    x = r * b
-    outer, inner = 1.07 / (x + 0.07), 1.0 / (x**7 + 0.12)
-    front, rest = a * outer**7, 1.12 * inner - 2.0
-    return front * rest, b * front * (-7.0 / 1.07 * outer * rest - 7.84 * x**6 * inner * inner)
+    well, slope = buffered_14_7(r * b)
+    return a * well, a * b * slope
 
 
 def _switch(t: Tensor) -> Tensor:

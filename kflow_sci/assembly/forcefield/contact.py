@@ -15,10 +15,14 @@ import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
 
+from kflow_sci.assembly.forcefield.wells import buffered_14_7
+
 # Forms of contacts, see ``contact_of``.
 EXP_6, MIE_12_6, MIE_9_6, BUFFERED_14_7 = 0, 1, 2, 3
 # Reordering sums and products is harmless here; not-a-number and infinity keep their meaning.
 FAST = {"nsz", "arcp", "contract", "afn", "reassoc"}
+
+_buffered_14_7 = njit(inline="always", fastmath=FAST, error_model="numpy")(buffered_14_7)
 
 
 @intrinsic
@@ -74,14 +78,8 @@ def contact_of(form: int, a: float, b: float, c: float, r: float) -> tuple[float
         repulsion = a * sixth * cube
         dispersion = c * sixth
         return repulsion - dispersion, (6.0 * dispersion - 9.0 * repulsion) * v
-    x = r * b
-    square = x * x
-    power = square * square * square
-    outer, inner = 1.07 / (x + 0.07), 1.0 / (power * x + 0.12)
-    outer_square = outer * outer
-    front = a * outer_square * outer_square * outer_square * outer
-    rest = 1.12 * inner - 2.0
-    return front * rest, b * front * (-7.0 / 1.07 * outer * rest - 7.84 * power * inner * inner)
+    well, slope = _buffered_14_7(r * b)
+    return a * well, a * b * slope
 
 
 # exp(x²) erfc(x) as a polynomial in 1 / (1 + x / 2), rising powers: fitted to scipy's at 400 Chebyshev nodes of

@@ -138,35 +138,13 @@ def _no_charges(molecules: Sequence[Molecule]) -> tuple[Float[np.ndarray, " n"],
 
 def _rdkit(molecule: Molecule) -> Mol | None:
     """The molecule for RDKit, or None where its bonds make no chemical sense."""
-    from rdkit import Chem, rdBase
+    from kflow_sci.assembly.reading.identity import accepted, with_orders
 
     try:
         orders, formal = bond_orders(molecule)
     except MoleculeError:
         return None
-    kinds = {
-        1.0: Chem.BondType.SINGLE,
-        1.5: Chem.BondType.AROMATIC,
-        2.0: Chem.BondType.DOUBLE,
-        3.0: Chem.BondType.TRIPLE,
-    }
-    mol = Chem.RWMol()
-    for number, charge in zip(molecule.numbers, formal, strict=True):
-        atom = Chem.Atom(int(number))
-        atom.SetNoImplicit(True)
-        atom.SetFormalCharge(int(charge))
-        mol.AddAtom(atom)
-    for (i, j), order in zip(bonded_pairs(molecule), orders, strict=True):
-        mol.AddBond(int(i), int(j), kinds[float(order)])
-        if order == 1.5:
-            for atom in (mol.GetAtomWithIdx(int(i)), mol.GetAtomWithIdx(int(j))):
-                atom.SetIsAromatic(True)
-    with rdBase.BlockLogs():
-        try:
-            Chem.SanitizeMol(mol)
-        except Chem.MolSanitizeException:
-            return None
-    return mol
+    return accepted(with_orders(molecule.numbers, molecule.positions, bonded_pairs(molecule), orders, formal))
 
 
 def _mmff(

@@ -40,14 +40,8 @@ STAGES = (Stage(3.0, 0.5, 25), Stage(5.0, 0.05, 40), Stage(8.0, 0.0, 60))
 TOLERANCE = 0.05
 # A crystal this much larger or smaller than the volume its molecules usually take has flown apart or collapsed.
 LOOSEST, TIGHTEST = 3.0, 0.4
-_ENDS = (
-    "",
-    "",
-    "stuck: no lower energy along the gradient",
-    "collapsed cell",
-    "flew apart: a huge cell",
-    "energy not finite",
-)
+# Why a descent that ended beyond ``descent.STUCK`` is no crystal, in the order of the constants there.
+_FAILURES = ("collapsed cell", "flew apart: a huge cell", "energy not finite")
 
 
 @dataclass(frozen=True)
@@ -129,7 +123,7 @@ def _relax(packing: Packing, field: ForceField, stages: Sequence[Stage], toleran
             if end > STUCK:
                 break
     volume = float(np.linalg.det(cell)) / (len(symmetry.handed) * len(place))
-    failure = _ENDS[end] if end > STUCK else _judge(volume, packing)
+    failure = _FAILURES[end - STUCK - 1] if end > STUCK else _judge(volume, packing)
     if failure:
         return Relaxed(packing, np.nan, volume, np.inf, False, calls, failure)
     rotation = packing.parity[:, None, None] * orientation

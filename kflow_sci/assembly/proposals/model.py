@@ -189,8 +189,8 @@ def random_starts(
     cells, filling = [], []
     for group, molecule in zip(groups, molecules, strict=True):
         filling.append(molecule.crystal_volume * len(group))
-        volume = rng.uniform(usual.densest, usual.loosest) * filling[-1]
-        cells.append(random_cell(group, volume, usual.spread, rng))
+        loose = rng.uniform(usual.densest, usual.loosest)
+        cells.append(random_cell(group, loose * filling[-1], usual.spread, rng))
     rotation, place = random_rotations(len(groups), rng), rng.uniform(size=(len(groups), 3))
     index = [GROUPS.index(group.name) for group in groups]
     cell, turn, where, volume = (

@@ -210,9 +210,9 @@ class ResampledProposal:
     def settings(self) -> list[Any]:
         """All that decides a start."""
         drawn = hashlib.sha256(" ".join(m.name for m in self.library.molecules).encode())
-        drawn.update(np.ascontiguousarray(self.library.share))
+        drawn.update(self.library.share.tobytes())
         for entry in self.library.entries:
-            drawn.update(np.ascontiguousarray(entry.packing.cell))
+            drawn.update(entry.packing.cell.tobytes())
         return ["resampled", self.width, self.noise, drawn.hexdigest()[:16], *self.random.settings]
 
     @cached_property

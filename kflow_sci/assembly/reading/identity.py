@@ -63,6 +63,11 @@ def to_rdkit(molecule: Molecule) -> Chem.Mol | None:
     mol = with_orders(
         molecule.numbers, molecule.positions, molecule.bonds, molecule.bond_orders, molecule.formal_charges
     )
+    return accepted(mol)
+
+
+def accepted(mol: Chem.Mol) -> Chem.Mol | None:
+    """The molecule sanitised, or None where RDKit does not accept its bonds."""
     with rdBase.BlockLogs():
         failed = Chem.SanitizeMol(mol, catchErrors=True)
     return None if failed else mol

@@ -158,9 +158,11 @@ def test_mmff_energy_equals_rdkits_own_for_a_dimer():
     assert 2 * terms.coulomb == pytest.approx(energy(vdw=False, coulomb=True), rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["MMFF94", "UFF"])
-def test_contact_has_its_well_and_a_soft_wall(name):
-    contact = module._CONTACTS[name]
+@pytest.mark.parametrize("form", ["14-7", "12-6"])
+def test_contact_has_its_well_and_a_soft_wall(form):
+    def contact(share):
+        return module._contact(form, share)
+
     assert contact(np.array([1.0]))[0][0] == pytest.approx(-1.0, abs=1e-12)
     shares = np.linspace(0.82, 2.0, 60)
     numeric = (contact(shares + 1e-6)[0] - contact(shares - 1e-6)[0]) / 2e-6
@@ -169,6 +171,19 @@ def test_contact_has_its_well_and_a_soft_wall(name):
     value, slope = contact(shares)
     assert np.ptp(slope) == 0
     assert np.ptp(value + slope * (WALL - shares)) < 1e-12 * abs(value).max()
+
+
+@pytest.mark.parametrize("charges", ["gasteiger", "none"])
+def test_without_contacts_below_a_wall_the_crystals_energy_of_a_cluster_is_the_same(charges):
+    from kflow_sci.assembly.forcefield.energy import lattice_energy
+
+    cluster = scattered("NC=O", n=6, apart=6.0)
+    field = force_field(cluster.molecules, charges, "auto")
+    other = lattice_energy(cluster, field)
+    terms = interaction_energy(cluster, charges)
+    assert terms.force_field == "MMFF94" and abs(terms.van_der_waals) > 0.1
+    assert terms.van_der_waals == pytest.approx(other.van_der_waals, rel=1e-9)
+    assert terms.coulomb == pytest.approx(other.coulomb, rel=1e-9, abs=1e-12)
 
 
 def test_opposite_charges_in_one_place_gain_a_bounded_energy():

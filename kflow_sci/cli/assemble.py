@@ -10,14 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kflow_sci.cli.common import RecordedCommand, command_line
+from kflow_sci.cli.common import (
+    INTERRUPTED,
+    Advance,
+    command_line,
+    files_too,
+    out_dir,
+    output_options,
+    progress_bar,
+    refuse_overwrite,
+    show_ranked,
+    write_settings,
+)
+from kflow_sci.cli.voice import give
 
 if TYPE_CHECKING:
     from kflow_sci.assembly.cluster import Cluster
     from kflow_sci.assembly.model.cluster_model import ClusterModel
     from kflow_sci.assembly.model.walk import Walk
     from kflow_sci.cli.assembling import Plan
-    from kflow_sci.cli.common import Advance
 
 FILES = ("clusters.extxyz", "summary.csv", "best.png", "report.html", "settings.json")
 
@@ -79,8 +90,8 @@ class IndexType(click.ParamType):
         return tuple(int(word) for word in words)
 
 
-@click.command(name="assemble", cls=RecordedCommand)
-@click.argument("inputs", nargs=-1, metavar="INPUT...")
+@click.command(name="assemble")
+@click.argument("inputs", nargs=-1, metavar="INPUT...", shell_complete=files_too)
 @click.option(
     "--copies", type=int, help="Molecules per cluster.  [default: 17, as in the published benchmark]"
 )
@@ -135,14 +146,7 @@ class IndexType(click.ParamType):
 )
 @click.option("--pairs", is_flag=True, help="Write the energy of each pair of molecules to pairs.csv.")
 @click.option("--format", "formats", metavar="NAME[,…]", help="Also write xyz, sdf, pdb, cif, parquet.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("kflow-out"),
-    show_default=True,
-    help="Output folder.",
-)
-@click.option("--force", is_flag=True, help="Overwrite results that are there.")
+@output_options("kflow-out")
 @click.option(
     "--weights", type=click.Path(path_type=Path), help="A checkpoint; the one in the package if not given."
 )
@@ -165,12 +169,13 @@ def command(
     weights: Path | None,
     device: str,
     **wishes: Any,
-) -> None:
+) -> int:
     """Make candidate clusters of rigid molecules, as they pack in a crystal.
 
     INPUT is a SMILES, an InChI or a file (xyz, extxyz, sdf, mol, mol2, pdb, cif); each of several gets a folder
     of its own. With a number after each, they make one mixed cluster. The weights in the package were trained on
-    clusters of one kind of molecule each: for mixtures, cores and regions nothing is measured.
+    clusters of one kind of molecule each: for mixtures, cores and regions nothing is measured. Ctrl-C ends the work and
+    writes what was made.
 
     \b
     Examples:  kflow assemble "CC(=O)Oc1ccccc1C(=O)O" --samples 10 --out aspirin
@@ -197,7 +202,6 @@ def command(
     from kflow_sci.assembly.model.generate import default_weights, load_model
     from kflow_sci.assembly.model.settle import RELAX_ITERATIONS, without_clashes
     from kflow_sci.assembly.scoring.reading import sha256
-    from kflow_sci.cli.common import out_dir, progress_bar, refuse_overwrite
     from kflow_sci.flow.steer import above, below
 
     kinds = [check_format(word) for word in formats.split(",")] if formats else []
@@ -225,14 +229,20 @@ def command(
     for folder in folders:
         refuse_overwrite(folder, (*FILES, *more, *(["pairs.csv"] if pairs else [])), force)
         out_dir(folder)
+    results: list[dict[str, Any]] = []
+    stopped = False
     for plan, folder in zip(plans, folders, strict=True):
         each = plan.request.samples
         with progress_bar(plan.title, each * len(plan.variants)) as advance:
-            made, walks = _generate(model, plan, frozen, advance)
+            made, walks, stopped = _generate(model, plan, frozen, advance)
         still = [_mask(len(cluster), plan.held) for cluster in made]
         parted = without_clashes(made, RELAX_ITERATIONS if resolve else 0, still, plan.region)
-        with progress_bar(f"relaxing {plan.title}", len(parted)) as advance:
-            clusters, relaxed = rank_and_relax(parted, energy, relax, plan.held, advance)
+        work = "ranking" if relax == "none" else "relaxing"
+        with progress_bar(f"{work} {plan.title}", len(parted)) as advance:
+            clusters, relaxed, broken = rank_and_relax(
+                parted, energy, "none" if stopped else relax, plan.held, advance
+            )
+        stopped = stopped or broken
         settings = {
             "command": command_line(),
             **plan.settings,
@@ -244,15 +254,36 @@ def command(
             "relax": relax,
             "device": device,
             "weights": {"sha256": sha256(weights or default_weights()), "step": header.get("step")},
+            **({"stopped": "interrupted", "samples_done": len(made)} if stopped else {}),
         }
-        _write(folder, plan.title, clusters, relaxed, walks, settings, kinds, energy if pairs else None)
+        written = _write(
+            folder, plan.title, clusters, relaxed, walks, settings, kinds, energy if pairs else None
+        )
         _show(plan.title, clusters, folder)
+        results.append(
+            {
+                "folder": folder,
+                "files": written,
+                "settings": settings,
+                "candidates": [_scores(c) for c in clusters],
+            }
+        )
+        give(results=results, stopped="interrupted" if stopped else "")
+        if stopped:
+            asked = f"{len(made)} of {each * len(plan.variants)} samples of {plan.title}"
+            click.echo(f"kflow: interrupted: {asked} are written to {folder}", err=True)
+            return INTERRUPTED
+    return 0
 
 
 def _generate(
     model: ClusterModel, plan: Plan, frozen: tuple[float, ...] | None, advance: Advance
-) -> tuple[list[Cluster], dict[int, Walk]]:
-    """The samples of all variants of a plan, numbered on, and how each came about."""
+) -> tuple[list[Cluster], dict[int, Walk], bool]:
+    """The samples of all variants of a plan, numbered on; how each came about; and whether a user stopped it.
+
+    Raises:
+        KeyboardInterrupt: Before there was anything.
+    """
     from kflow_sci.assembly.model import generate
 
     made: list[Cluster] = []
@@ -266,10 +297,25 @@ def _generate(
         def progress(done: int, begun: int = begun) -> None:
             advance(begun + done)
 
-        for cluster in generate.propose(model, scene, plan.request, progress, watch, frozen):
+        finished: list[Cluster] = []
+        stopped = False
+        try:
+            generate.propose(model, scene, plan.request, progress, watch, frozen, finished)
+        except KeyboardInterrupt:
+            stopped = True
+        for cluster in finished:
             cluster.info.update(says, sample=begun + cluster.info["sample"])
             made.append(cluster)
-    return made, walks
+        if stopped:
+            if not made:
+                raise KeyboardInterrupt
+            return made, walks, True
+    return made, walks, False
+
+
+def _scores(cluster: Cluster) -> dict[str, Any]:
+    """What is known of a cluster, as one row."""
+    return {key: value for key, value in cluster.info.items() if not isinstance(value, dict | list)}
 
 
 def _mask(copies: int, held: tuple[int, ...]) -> Any:
@@ -287,25 +333,21 @@ def _write(
     settings: dict[str, object],
     formats: list[str],
     pairs: str | None,
-) -> None:
-    import json
-
-    from kflow_sci import __version__
+) -> list[str]:
+    """Write the files of a folder; returns their names."""
     from kflow_sci.assembly.exchange.formats import write_as
-    from kflow_sci.files import atomic_write
     from kflow_sci.report.page.document import write_page
     from kflow_sci.report.page.payload import Candidate
     from kflow_sci.report.plots import draw_clusters
     from kflow_sci.report.tables import write_csv
 
+    written = []
     for kind in ["extxyz", *(kind for kind in formats if kind != "extxyz")]:
-        write_as(folder / f"clusters.{kind}", clusters)
-        if relaxed is not None:
-            write_as(folder / f"relaxed.{kind}", relaxed)
-    write_csv(
-        folder / "summary.csv",
-        [{k: v for k, v in c.info.items() if not isinstance(v, dict | list)} for c in clusters],
-    )
+        for stem, some in (("clusters", clusters), ("relaxed", relaxed)):
+            if some is not None:
+                write_as(folder / f"{stem}.{kind}", some)
+                written.append(f"{stem}.{kind}")
+    write_csv(folder / "summary.csv", [_scores(c) for c in clusters])
     if pairs is not None:
         from kflow_sci.assembly.energy.candidates import pair_energies
 
@@ -315,8 +357,9 @@ def _write(
             for row in pair_energies(c, pairs)
         ]
         write_csv(folder / "pairs.csv", rows)
+        written.append("pairs.csv")
     draw_clusters(clusters, folder / "best.png")
-    record = {"kflow_sci": __version__, **settings}
+    record = write_settings(folder, settings)
     write_page(
         folder / "report.html",
         [Candidate(cluster, walks.get(cluster.info["sample"])) for cluster in clusters],
@@ -324,40 +367,29 @@ def _write(
         command=str(settings["command"]),
         made={key: value for key, value in record.items() if key != "command"},
     )
-    with atomic_write(folder / "settings.json") as path:
-        path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return [*written, *FILES[1:]]
 
 
 def _show(formula: str, clusters: list[Cluster], folder: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from kflow_sci.report.tables import Column, show
+    from kflow_sci.report.tables import Column
 
     columns = (
         Column("rank", "rank"),
-        Column("sample", "sample"),
-        Column("conformer", "conformer"),
-        Column("strain", "strain kJ/mol", 1),
         Column("energy", "energy kJ/mol", 1),
         Column("energy_relaxed", "relaxed kJ/mol", 1),
         Column("clashing_pairs", "clashing pairs"),
         Column("clashing_pairs_start", "before"),
         Column("density", "g/cm³", 3),
+        Column("sample", "sample"),
+        Column("conformer", "conformer"),
+        Column("strain", "strain kJ/mol", 1),
     )
-    table = Table(
-        title=f"{len(clusters)} clusters of {len(clusters[0])} molecules, {formula}, best first",
-        title_justify="left",
+    show_ranked(
+        f"{len(clusters)} clusters of {len(clusters[0])} molecules, {formula}, best first",
+        columns,
+        [cluster.info for cluster in clusters],
+        folder / "summary.csv",
     )
-    shown = [column for column in columns if column.key in clusters[0].info]
-    for column in shown:
-        table.add_column(column.title, justify="right")
-    for cluster in clusters[:20]:
-        table.add_row(*(show(cluster.info[column.key], column.decimals) for column in shown))
-    console = Console()
-    console.print(table)
-    if len(clusters) > 20:
-        console.print(f"… and {len(clusters) - 20} more in {folder / 'summary.csv'}")
-    console.print(
+    click.echo(
         f"Look at {folder / 'report.html'} in a browser, or best.png; all poses are in {folder / 'clusters.extxyz'}."
     )

@@ -300,7 +300,7 @@ def distinct_names(plans: Sequence[Plan]) -> list[str]:
 
 def rank_and_relax(
     clusters: list[Cluster], energy: str, relax: str, held: Sequence[int], advance: Any = None
-) -> tuple[list[Cluster], list[Cluster] | None]:
+) -> tuple[list[Cluster], list[Cluster] | None, bool]:
     """Candidates in order, and the same relaxed, in the same order, if asked for.
 
     Args:
@@ -308,7 +308,11 @@ def rank_and_relax(
         energy: See ``calculators.energy_function``.
         relax: ``none``, ``rigid`` or ``full``. Relaxed candidates decide the order.
         held: Copies that stay.
-        advance: Called with the number relaxed.
+        advance: Called with the number done.
+
+    Returns:
+        The candidates, the relaxed ones, and whether a user stopped it. Stopped in a relaxation, those that were not
+        reached are told like those that failed; stopped before, the order is that of ``mmff``.
 
     Raises:
         KFlowError: an energy that is not known, not installed, or fails for all.
@@ -321,22 +325,36 @@ def rank_and_relax(
     from kflow_sci.assembly.energy.minimise import relax_full, relax_rigid
     from kflow_sci.errors import ScoreError
 
-    ranked = rank_by(clusters, energy)
+    try:
+        ranked = rank_by(clusters, energy, progress=advance if relax == "none" else None)
+    except KeyboardInterrupt:
+        if energy == "mmff":
+            raise
+        return rank_by(clusters), None, True  # in no time, so that the samples are not lost
     if relax == "none":
-        return ranked, None
-    relaxed = []
+        return ranked, None, False
+    relaxed: list[Cluster] = []
+    stopped = False
+
+    def failed(cluster: Cluster, why: str) -> Cluster:
+        return replace(cluster, info={**cluster.info, "relax_failed": why, "energy": None})
+
     for number, cluster in enumerate(ranked, 1):
         still = np.isin(np.arange(len(cluster)), held)
         try:
             relaxed.append((relax_full if relax == "full" else relax_rigid)(cluster, energy, held=still))
         except ScoreError as error:
             # One that fails is told and stays as it was; the others are what was asked for.
-            relaxed.append(
-                replace(cluster, info={**cluster.info, "relax_failed": str(error), "energy": None})
-            )
+            relaxed.append(failed(cluster, str(error)))
+        except KeyboardInterrupt:
+            stopped = True
+            relaxed += [failed(one, "interrupted") for one in ranked[len(relaxed) :]]
+            break
         if advance is not None:
             advance(number)
     if all("relax_failed" in c.info for c in relaxed):
+        if stopped:
+            return ranked, None, True
         raise ScoreError(f"no cluster could be relaxed: {relaxed[0].info['relax_failed']}")
     again = rank_by(relaxed, energy, keep_energy=relax == "full")
     by_sample = {c.info["sample"]: c for c in ranked}
@@ -347,8 +365,9 @@ def rank_and_relax(
                 **by_sample[c.info["sample"]].info,
                 "rank": c.info["rank"],
                 "energy_relaxed": c.info["energy"],
+                **({"relax_failed": c.info["relax_failed"]} if "relax_failed" in c.info else {}),
             },
         )
         for c in again
     ]
-    return ordered, again
+    return ordered, again, stopped

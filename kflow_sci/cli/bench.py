@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-_WORDS = "kflow_sci.bench.words"
+from kflow_sci.cli.common import Advance, command_line, cores, out_dir, progress_bar
+from kflow_sci.cli.voice import give, resumable, speaks, voice
 
 
 class SeedsCommand(click.Command):
     """Takes ``--seeds 0 42 123`` as people write it: click gives an option one word, so the option is repeated."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Repeat the option before each number, and remember what was typed."""
+        """Repeat the option before each number."""
         words: list[str] = []
         inside = False
         for word in args:
@@ -24,7 +24,6 @@ class SeedsCommand(click.Command):
                 words.append("--seeds")
             inside = word == "--seeds" or (inside and number)
             words.append(word)
-        ctx.meta[_WORDS] = [word for word in args if word != "--force"]
         return super().parse_args(ctx, words)
 
 
@@ -33,6 +32,7 @@ def command() -> None:
     """Compare methods under one budget, beside the floors."""
 
 
+@speaks
 @command.command("cluster17", cls=SeedsCommand)
 @click.option(
     "--data", "stores", type=click.Path(path_type=Path), multiple=True, required=True, metavar="STORE",
@@ -112,7 +112,6 @@ def cluster17(
     from kflow_sci.bench.plot import draw
     from kflow_sci.bench.run import Plan, run_bench
     from kflow_sci.bench.task import make_task
-    from kflow_sci.cli.common import cores, out_dir
 
     chosen, added = choose_methods(methods)
     limit = read_budget(budget, steps)
@@ -123,19 +122,35 @@ def cluster17(
         root=out, task=task, methods=chosen, seeds=numbers, samples=samples, budget=limit,
         device=device or limit.device, threads=threads or cores(), configs=configs,
     )  # fmt: skip
-    if added:
+    resumable("what was done is kept, and the same command without --force goes on from there")
+    if added and not voice().quiet:
         click.echo(f"{', '.join(added)} is added: K-Flow is shown beside plain flow matching.", err=True)
-    outcomes = run_bench(plan, force=force, tell=lambda line: click.echo(line, err=True))
+    with progress_bar("methods and seeds", len(chosen) * len(numbers)) as advance:
+        outcomes = run_bench(plan, force=force, tell=_Teller(advance))
     lines = gather(outcomes)
     stem = table or out / "cluster17"
-    typed = shlex.join(["kflow", "bench", "cluster17", *click.get_current_context().meta[_WORDS]])
-    written = write_document(Document(plan, lines, typed, added), stem)
+    written = write_document(Document(plan, lines, command_line(without="--force"), added), stem)
     picture = stem.with_name(f"{stem.name}.png")
     if draw(lines, picture):
         written.append(picture)
+    give(files=written, folder=out, methods=[{"method": line.method.name, **line.row} for line in lines])
     for line in lines:
         click.echo(summary(line))
     click.echo(f"Wrote {', '.join(map(str, written))}.")
+
+
+class _Teller:
+    """Says on standard error how each cell went, and moves the bar."""
+
+    def __init__(self, advance: Advance) -> None:
+        self.advance = advance
+        self.done = 0
+
+    def __call__(self, line: str) -> None:
+        self.done += 1
+        if not voice().quiet:
+            click.echo(line, err=True)
+        self.advance(self.done)
 
 
 def _distinct(seeds: Sequence[int]) -> list[int]:

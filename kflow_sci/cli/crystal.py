@@ -13,6 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kflow_sci.cli.common import (
+    INTERRUPTED,
+    command_line,
+    cores,
+    files_too,
+    out_dir,
+    output_options,
+    progress_bar,
+    refuse_overwrite,
+    show_ranked,
+    write_settings,
+)
+from kflow_sci.cli.voice import give, resumable
 from kflow_sci.errors import PackingError
 
 if TYPE_CHECKING:
@@ -20,7 +33,7 @@ if TYPE_CHECKING:
     from kflow_sci.assembly.search.run import SearchResult
     from kflow_sci.assembly.search.setup import Problem
 
-FILES = ("crystals.csv", "clusters.extxyz", "best.png", "settings.json")
+FILES = ("crystals.csv", "clusters.extxyz", "best.png", "report.html", "settings.json")
 UNKNOWN = (
     "What this does not know: temperature, disorder, flexible molecules (each conformer is rigid), molecules on "
     "symmetry elements (found in a group of lower symmetry), and which polymorph grows."
@@ -43,7 +56,7 @@ class TimeType(click.ParamType):
 
 
 @click.command(name="crystal")
-@click.argument("source", metavar="INPUT")
+@click.argument("source", metavar="INPUT", shell_complete=files_too)
 @click.option("--groups", default="common", show_default=True, help="Space groups: common, or P21/c,P-1,…")
 @click.option("--trials", type=int, default=1000, show_default=True, help="Starts.")
 @click.option("--time", "seconds", type=TimeType(), help="Start no more trials after this time: 60s, 5min.")
@@ -76,14 +89,7 @@ class TimeType(click.ParamType):
     "--workers", type=int, help="Processes; they do not change the answer.  [default: one per core]"
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same crystals.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("kflow-crystals"),
-    show_default=True,
-    help="Output folder.",
-)
-@click.option("--force", is_flag=True, help="Overwrite results that are there.")
+@output_options("kflow-crystals")
 def command(
     source: str,
     groups: str,
@@ -101,7 +107,7 @@ def command(
     seed: int,
     out: Path,
     force: bool,
-) -> None:
+) -> int:
     """Search for the crystals of a rigid molecule: random starts, relaxed in a force field, ranked by lattice energy.
 
     INPUT is a SMILES or a file (xyz, extxyz, sdf, mol, mol2, pdb, cif). Ctrl-C ends the search and shows what it found;
@@ -115,7 +121,6 @@ def command(
     from kflow_sci.assembly.proposals.named import make_proposal
     from kflow_sci.assembly.search.run import check_options, search
     from kflow_sci.assembly.search.setup import make_field, make_problem, read_conformers
-    from kflow_sci.cli.common import cores, out_dir, progress_bar, refuse_overwrite
 
     check_options(trials, keep, seconds, 1 if workers is None else workers)
     count = DEFAULT_COPIES if copies is None else copies
@@ -130,6 +135,7 @@ def command(
     refuse_overwrite(out, FILES, force or parts.is_dir())
     out_dir(out)
     folder = parts_folder(out / "trials")
+    resumable()
     with progress_bar(shapes[0].formula, trials) as advance:
         result = search(
             proposal,
@@ -142,6 +148,7 @@ def command(
             progress=lambda done, total, lowest: advance(
                 done, total, None if lowest is None else f"best {lowest:.1f} kJ/mol"
             ),
+            polish_progress=lambda done, total: advance(done, total, "polishing"),
         )
     packings = result.packings
     if calculator is not None:
@@ -150,16 +157,19 @@ def command(
         with progress_bar(str(rerank), len(packings)) as advance:
             packings = sort_again(packings, calculator(), progress=advance)
     settings = {
-        "input": source, "groups": [group.name for group in problem.groups], "trials": trials, "time": seconds,
+        "command": command_line(), "input": source,
+        "groups": [group.name for group in problem.groups], "trials": trials, "time": seconds,
         "keep": keep, "proposals": proposals, "conformers": len(shapes), "z_prime": z_prime, "seed": seed,
         "contacts": field.name, "charges": field.charge_name, "rerank": rerank,
         "trials_done": result.trials, "failures": dict(result.failures), "stopped": result.stopped,
         "seconds": round(result.seconds, 1),
     }  # fmt: skip
-    _write(out, problem, packings, count, settings)
+    rows = _write(out, problem, packings, count, settings)
     if not result.stopped:
         clear_parts(folder)
+    give(folder=out, files=[*FILES, "crystals"], settings=settings, crystals=rows)
     _show(problem, result, packings, out)
+    return INTERRUPTED if result.stopped == "interrupted" else 0
 
 
 def _calculator(name: str | None) -> Callable[[], Any] | None:
@@ -172,15 +182,16 @@ def _calculator(name: str | None) -> Callable[[], Any] | None:
 
 def _write(
     folder: Path, problem: Problem, packings: list[Packing], copies: int, settings: dict[str, object]
-) -> None:
-    import json
+) -> list[dict[str, Any]]:
+    """Write the files; returns the rows of the table."""
     from dataclasses import replace
 
-    from kflow_sci import __version__
     from kflow_sci.assembly.lattice.cif import write_cif
     from kflow_sci.assembly.lattice.cutting import cluster_from_packing
     from kflow_sci.assembly.writing import write_clusters
-    from kflow_sci.files import atomic_write, output_folder
+    from kflow_sci.files import output_folder
+    from kflow_sci.report.page.document import write_page
+    from kflow_sci.report.page.payload import Candidate
     from kflow_sci.report.plots import draw_clusters
     from kflow_sci.report.tables import write_csv
 
@@ -198,19 +209,18 @@ def _write(
         if re.fullmatch(r"\d{3,}\.cif", old.name) and old.name not in names:
             old.unlink()
     write_clusters(folder / "clusters.extxyz", clusters)
-    write_csv(
-        folder / "crystals.csv",
-        [{**_row(packing), "file": f"crystals/{name}"} for name, packing in zip(names, named, strict=True)],
-    )
+    rows = [{**_row(packing), "file": f"crystals/{name}"} for name, packing in zip(names, named, strict=True)]
+    write_csv(folder / "crystals.csv", rows)
     draw_clusters(clusters, folder / "best.png")
-    with atomic_write(folder / "settings.json") as path:
-        record = {
-            "kflow_sci": __version__,
-            "formula": molecule.formula,
-            "smiles": molecule.smiles,
-            **settings,
-        }
-        path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    record = write_settings(folder, {"formula": molecule.formula, "smiles": molecule.smiles, **settings})
+    write_page(
+        folder / "report.html",
+        [Candidate(cluster) for cluster in clusters],
+        title=f"Crystals of {molecule.name or molecule.formula}",
+        command=str(settings["command"]),
+        made={key: value for key, value in record.items() if key != "command"},
+    )
+    return rows
 
 
 def _row(packing: Packing) -> dict[str, Any]:
@@ -228,39 +238,30 @@ def _row(packing: Packing) -> dict[str, Any]:
 
 
 def _show(problem: Problem, result: SearchResult, packings: list[Packing], folder: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from kflow_sci.report.tables import Column, show
+    from kflow_sci.report.tables import Column
 
     columns = (
         Column("rank", "rank"),
         Column("above", "above lowest kJ/mol", 2),
         Column("energy", "energy kJ/mol", 2),
-        Column("density", "g/cm³", 3),
         Column("space_group", "group"),
+        Column("density", "g/cm³", 3),
         Column("volume", "Å³/molecule", 1),
         Column("found", "found"),
     )
-    table = Table(
-        title=f"{len(packings)} crystals of {problem.conformers[0].formula} from {result.trials} trials, best first",
-        title_justify="left",
+    show_ranked(
+        f"{len(packings)} crystals of {problem.conformers[0].formula} from {result.trials} trials, best first",
+        columns,
+        [packing.info for packing in packings],
+        folder / "crystals.csv",
     )
-    shown = [column for column in columns if column.key in packings[0].info]
-    for column in shown:
-        table.add_column(column.title, justify="right")
-    for packing in packings[:20]:
-        table.add_row(*(show(packing.info[column.key], column.decimals) for column in shown))
-    console = Console()
-    console.print(table)
-    if len(packings) > 20:
-        console.print(f"… and {len(packings) - 20} more in {folder / 'crystals.csv'}")
     if result.failures:
         reasons = ", ".join(f"{reason} {count}" for reason, count in result.failures.most_common(3))
-        console.print(f"{result.failures.total()} trials gave no crystal ({reasons})")
+        click.echo(f"{result.failures.total()} trials gave no crystal ({reasons})")
     if result.stopped:
-        console.print(f"Stopped ({result.stopped}): the same command goes on from here.")
-    console.print(
-        f"Look at {folder / 'best.png'}; crystals are in {folder / 'crystals'}, clusters in clusters.extxyz."
+        click.echo(f"Stopped ({result.stopped}): the same command goes on from here.")
+    click.echo(
+        f"Look at {folder / 'report.html'} in a browser, or best.png; crystals are in {folder / 'crystals'}, "
+        "clusters in clusters.extxyz."
     )
-    console.print(UNKNOWN)
+    click.echo(UNKNOWN)

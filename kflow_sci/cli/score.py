@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kflow_sci.cli.common import INTERRUPTED, out_dir, progress_bar, refuse_overwrite
+from kflow_sci.cli.voice import give
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -26,7 +29,6 @@ ARROWS = {"lower": "↓", "higher": "↑", "target 1": "1"}
     help="Folder for scores.json, scores.csv (a row per sample) and crystals.csv (a row per reference).",
 )
 @click.option("--force", is_flag=True, help="Overwrite results that are there.")
-@click.option("--json", "as_json", is_flag=True, help="Print json instead of tables.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap intervals."
 )
@@ -59,7 +61,6 @@ def command(
     ref: Path | None,
     out: Path | None,
     force: bool,
-    as_json: bool,
     seed: int,
     measures: str | None,
     energy: str | None,
@@ -67,7 +68,7 @@ def command(
     distance: float,
     angle: float,
     mirror: bool,
-) -> None:
+) -> int:
     """Compare predicted clusters PRED with reference clusters REF.
 
     Both are xyz or extended xyz files, one frame per cluster, atoms in the same order. Frames with the same id
@@ -77,6 +78,8 @@ def command(
     PRED may also be the folder of batch_*.pt files that AssembleFlow's own code writes. They hold their truths; with
     a REF each is found there by its elements and distances.
 
+    Ctrl-C ends the work and reports the references that were done.
+
     \b
     Example:  kflow score clusters.extxyz crystal.extxyz --out scores
     """
@@ -84,7 +87,6 @@ def command(
     from kflow_sci.assembly.scoring.reading import read_groups
     from kflow_sci.assembly.scoring.report import choose, score_groups
     from kflow_sci.assembly.scoring.results import FILES, write_report
-    from kflow_sci.cli.common import out_dir, progress_bar, refuse_overwrite
 
     settings = Settings(size, distance, angle, mirror)
     settings.check()
@@ -103,18 +105,25 @@ def command(
         out_dir(out)
     with progress_bar("scoring", sum(len(samples) for _, samples in groups)) as advance:
         report = score_groups(
-            groups, names, seed=seed, settings=settings, energy=function, data=data, progress=advance
+            groups,
+            names,
+            seed=seed,
+            settings=settings,
+            energy=function,
+            data=data,
+            progress=advance,
+            partial=True,
         )
     if out is not None:
         write_report(report, out)
-    if as_json:
-        import json
-
-        click.echo(json.dumps(report.to_json(), indent=2, allow_nan=False))
-        return
+    give(**report.to_json(), **({} if out is None else {"folder": out, "files": list(FILES)}))
     _show(report)
     if out is not None:
         click.echo(f"Wrote {', '.join(FILES)} to {out}.")
+    if left := report.meta.get("stopped"):
+        click.echo(f"kflow: interrupted: {left} of {len(groups)} references are not scored", err=True)
+        return INTERRUPTED
+    return 0
 
 
 def _show(report: Report) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from kflow_sci.cli.common import INTERRUPTED, command_line, out_dir
+from kflow_sci.cli.voice import give, voice
+
 if TYPE_CHECKING:
     from kflow_sci.training.module import FitResult
-
-INTERRUPTED = 130
 
 
 @click.command("train")
@@ -41,7 +41,6 @@ def command(config: Path, out: Path | None, resume: bool | None, limit: str | No
 
     Several processes:  torchrun --nproc-per-node 2 -m kflow_sci train CONFIG
     """
-    from kflow_sci.cli.common import out_dir
     from kflow_sci.training.methods import read_train_config
 
     replaced: dict[str, Any] = {} if out is None else {"out": str(out)}
@@ -54,14 +53,14 @@ def command(config: Path, out: Path | None, resume: bool | None, limit: str | No
     from kflow_sci.training.packings import PackingConfig, train_packings
 
     start: Any = {None: "auto", True: "resume", False: "fresh"}[resume]
+    show = not voice().quiet
     if isinstance(settings, PackingConfig):
-        result = train_packings(settings, device=device, start=start)
+        result = train_packings(settings, device=device, start=start, show=show)
     else:
-        result = train_clusters(settings, device=device, start=start)
+        result = train_clusters(settings, device=device, start=start, show=show)
     if result.first:
-        again = ["kflow", "train", str(config), *(["--out", str(out)] if out is not None else [])]
-        again += ["--time", limit] if limit is not None else []
-        click.echo(report(result, settings.steps, shlex.join(again)))
+        give(**values_of(result, settings.steps))
+        click.echo(report(result, settings.steps, command_line(without="--fresh")))
     return 0 if result.finished else INTERRUPTED
 
 
@@ -77,6 +76,18 @@ def minutes_of(text: str) -> float:
     if found is None or not float(found[1]) > 0:
         raise ConfigError(f"--time = '{text}' is no time: give a positive number and a unit, 300s, 5m or 1h")
     return float(found[1]) * {"s": 1 / 60, "m": 1.0, "h": 60.0}[found[2]]
+
+
+def values_of(result: FitResult, steps: int) -> dict[str, Any]:
+    """What a program wants to know of a run; ``steps`` is how far it was to come."""
+    return {
+        "folder": result.folder,
+        "step": result.step,
+        "steps": steps,
+        "finished": result.finished,
+        "best": None if result.best is None else {key: result.best[key] for key in ("step", "metrics")},
+        "weights": None if result.best is None else result.folder / "best.safetensors",
+    }
 
 
 def report(result: FitResult, steps: int, again: str) -> str:

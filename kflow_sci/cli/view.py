@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from kflow_sci.cli.voice import give
+
 REPORT = "report.html"
 
 
@@ -50,7 +52,9 @@ def command(source: Path, out: Path | None, opens: bool, force: bool) -> None:
             command=None if command_line is None else str(command_line),
             made=settings or {"file": str(source)},
         )
+        give(candidates=len(candidates), shown=payload.shown)
         click.echo(f"{page}: {payload.shown} of {len(candidates)} candidates")
+    give(page=page)
     if opens:
         import webbrowser
 

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import click
 import pytest
 
 from kflow_sci import __version__
@@ -36,19 +35,6 @@ def run_python(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
 
 
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., object]], None]:
-    """Put a function in the place of the command ``score``."""
-
-    def install(function: Callable[..., object]) -> None:
-        made = click.Command("score", callback=function, params=[click.Option(["--copies"], type=int)])
-        monkeypatch.setattr(
-            cli.LazyGroup, "get_command", lambda self, ctx, name: made if name == "score" else None
-        )
-
-    return install
-
-
 def fails_with(error: BaseException) -> Callable[..., object]:
     def function(copies: int | None) -> None:
         raise error
@@ -56,20 +42,34 @@ def fails_with(error: BaseException) -> Callable[..., object]:
     return function
 
 
-def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
-    code = "import sys; from kflow_sci.cli.main import main; main(['--help']); print('|'.join(sys.modules))"
-    done = run_python("-c", code)
+def run_kflow(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    code = f"import sys; from kflow_sci.cli.main import main; main({list(words)!r}); print('|'.join(sys.modules))"
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "80", **environment},
+    )
+
+
+def test_help_fits_a_screen_names_every_command_and_imports_nothing_heavy() -> None:
+    done = run_kflow("--help")
     assert done.returncode == 0, done.stderr
     *text, modules = done.stdout.splitlines()
-    for name in cli.COMMANDS:
-        assert any(line.strip().startswith(name) for line in text)
+    assert len(text) < 24 and max(map(len, text)) <= 80, "a line is left for the prompt"
+    first = text[text.index("Commands:") + 1 : text.index("More:") - 1]
+    assert [line.split()[0] for line in first] == ["assemble", "view", "crystal", "score", "train"]
+    more = " ".join(text[text.index("More:") :])
+    assert all(f"{name} (" in more for name in ("data", "image", "bench", "completion"))
+    for word in ("--json", "--quiet", "-v", "0 done", "2 bad input", "130 interrupted", "1 a fault"):
+        assert word in more
     assert not HEAVY & set(modules.split("|"))
 
 
-@pytest.mark.parametrize("name", list(cli.COMMANDS))
+@pytest.mark.parametrize("name", [*cli.COMMANDS, *cli.MORE])
 def test_each_command_has_a_help_and_a_module_light_enough_to_give_it_at_once(name: str) -> None:
-    code = f"import sys; from kflow_sci.cli.main import main; main([{name!r}, '--help']); print('|'.join(sys.modules))"
-    done = run_python("-c", code)
+    done = run_kflow(name, "--help")
     assert done.returncode == 0, done.stderr
     *text, modules = done.stdout.splitlines()
     assert text[0].startswith(f"Usage: kflow {name}")

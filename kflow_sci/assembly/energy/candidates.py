@@ -7,7 +7,7 @@ strain of their conformer, kJ/mol per molecule. A candidate whose energy fails c
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -33,13 +33,19 @@ def _atoms(cluster: Cluster) -> AtomsOf:
     return AtomsOf(cluster.numbers, cluster.positions, cluster.molecule_of)
 
 
-def rank_by(clusters: Sequence[Cluster], name: str = "mmff", keep_energy: bool = False) -> list[Cluster]:
+def rank_by(
+    clusters: Sequence[Cluster],
+    name: str = "mmff",
+    keep_energy: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> list[Cluster]:
     """The clusters, the best first, with ``energy``, ``clashing_pairs`` and ``rank`` in their ``info``.
 
     Args:
         clusters: Where ``info`` has a ``strain`` (kJ/mol per molecule), it is added to the energy for the order.
         name: See ``calculators.energy_function``.
         keep_energy: The energies in ``info`` stand, those of a relaxation of all atoms.
+        progress: Called with the number of energies computed, where each takes long.
 
     Returns:
         New clusters. ``energy`` is None where it failed, and ``energy_failed`` says why.
@@ -57,7 +63,7 @@ def rank_by(clusters: Sequence[Cluster], name: str = "mmff", keep_energy: bool =
     elif name == "mmff":
         known = with_energies(clusters)
     else:
-        known = _with(energy_function(name), name, clusters)
+        known = _with(energy_function(name), name, clusters, progress)
 
     def key(cluster: Cluster) -> tuple[bool, float, float]:
         info = cluster.info
@@ -67,7 +73,9 @@ def rank_by(clusters: Sequence[Cluster], name: str = "mmff", keep_energy: bool =
     return [replace(c, info={**c.info, "rank": place}) for place, c in enumerate(sorted(known, key=key), 1)]
 
 
-def _with(energy: Energy, name: str, clusters: Sequence[Cluster]) -> list[Cluster]:
+def _with(
+    energy: Energy, name: str, clusters: Sequence[Cluster], progress: Callable[[int], None] | None
+) -> list[Cluster]:
     made = []
     why = ""
     for cluster, clashes in zip(clusters, clashing_pairs(clusters), strict=True):
@@ -78,6 +86,8 @@ def _with(energy: Energy, name: str, clusters: Sequence[Cluster]) -> list[Cluste
         except ScoreError as error:
             why = info["energy_failed"] = str(error)
         made.append(replace(cluster, info=info))
+        if progress is not None:
+            progress(len(made))
     if all(c.info["energy"] is None for c in made):
         raise ScoreError(f"{name} gives no energy for any of {len(made)} clusters: {why}")
     return made

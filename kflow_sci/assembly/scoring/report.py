@@ -6,7 +6,7 @@ mean, and where a measure has a worst value they get it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -124,8 +124,12 @@ def score_groups(
     energy: Energy | None = None,
     data: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    partial: bool = False,
 ) -> Report:
     """Score references with their samples, as ``reading.group`` gives them; arguments as ``score_clusters``.
+
+    With ``partial`` Ctrl-C ends the work with a report of the references that were done, and ``meta["stopped"]`` counts
+    those that were not.
 
     Raises:
         ScoreError: no sample at all, a measure that does not exist, or settings out of range.
@@ -136,22 +140,23 @@ def score_groups(
     settings.check()
     chosen = choose(measures) + (ENERGY if energy is not None else ())
     total = sum(len(samples) for _, samples in groups)
-    rows: list[Row] = []
     by_reference: list[list[Row]] = []
-    for frame, samples in groups:
-        reference = Reference(frame)
-        truth = _energy(energy, frame) if energy is not None and samples else ({}, "")
-        mine: list[Row] = []
-        for number, sample in enumerate(samples):
-            row: Row = {"id": frame.id, "sample": number}
-            row |= reference.score(sample, settings, measures)
-            if energy is not None:
-                row |= _energies(energy, sample if not row["failed"] else None, truth, row["note"])
-            mine.append(row)
-            if progress is not None:
-                progress(len(rows) + len(mine), total)
-        rows += mine
-        by_reference.append(mine)
+    done = 0
+    try:
+        for frame, samples in groups:
+            mine: list[Row] = []
+            for row in _score_samples(frame, samples, settings, measures, energy):
+                mine.append(row)
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+            by_reference.append(mine)
+    except KeyboardInterrupt:
+        if not (partial and by_reference):
+            raise
+    rows = [row for mine in by_reference for row in mine]
+    left = len(groups) - len(by_reference)
+    groups = groups[: len(by_reference)]
     if not rows:
         raise ScoreError("there is no sample to score: give at least one predicted frame")
     reduced = {measure.name: [_reduce(measure, mine) for mine in by_reference] for measure in chosen}
@@ -187,8 +192,27 @@ def score_groups(
             "failed_samples": sum(bool(row["failed"]) for row in rows),
             "noted_samples": sum(bool(row["note"]) for row in rows),
             "data": dict(data or {}),
+            **({"stopped": left} if left else {}),
         },
     )
+
+
+def _score_samples(
+    frame: Frame,
+    samples: Sequence[Frame | None],
+    settings: Settings,
+    measures: Collection[str],
+    energy: Energy | None,
+) -> Iterator[Row]:
+    """A row for each sample of a reference."""
+    reference = Reference(frame)
+    truth = _energy(energy, frame) if energy is not None and samples else ({}, "")
+    for number, sample in enumerate(samples):
+        row: Row = {"id": frame.id, "sample": number}
+        row |= reference.score(sample, settings, measures)
+        if energy is not None:
+            row |= _energies(energy, sample if not row["failed"] else None, truth, row["note"])
+        yield row
 
 
 def choose(names: Collection[str]) -> tuple[Measure, ...]:

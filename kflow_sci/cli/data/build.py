@@ -6,6 +6,10 @@ from pathlib import Path
 
 import click
 
+from kflow_sci.cli.common import progress_bar
+from kflow_sci.cli.data.common import counts, of_many_workers, ready_to_make, tell_store
+from kflow_sci.cli.voice import give
+
 
 @click.command("build")
 @click.argument("cif_folder", type=click.Path(path_type=Path))
@@ -24,14 +28,15 @@ import click
     show_default=True,
     help="One cluster per crystal, or one around each symmetry-independent molecule.",
 )
-@click.option("--workers", type=int, default=None, help="Processes.  [default: one per core]")
-@click.option(
-    "--scheduler",
-    metavar="ADDRESS",
-    help="Work on the machines of a dask scheduler, as tcp://host:8786; all must see both folders.",
-)
+@of_many_workers
 def command(
-    cif_folder: Path, out: Path, copies: int, centres: str, workers: int | None, scheduler: str | None
+    cif_folder: Path,
+    out: Path,
+    copies: int,
+    centres: str,
+    workers: int | None,
+    scheduler: str | None,
+    force: bool,
 ) -> None:
     """Read the CIFs of a folder and write the clusters around their central molecules to OUT (a .kfc file).
 
@@ -39,30 +44,15 @@ def command(
     cannot be used are listed with a reason in skipped.csv beside OUT. A run that was killed continues when it is
     called again.
     """
-    if scheduler is not None and workers is not None:
-        raise click.UsageError(
-            "--workers are processes of this machine, --scheduler has its own: give one of them"
-        )
     from kflow_sci.assembly.data.build import build_store
-    from kflow_sci.cli.common import cores, progress_bar
 
+    machines = ready_to_make(out, workers, scheduler, force)
     with progress_bar("reading crystals") as advance:
-        report = build_store(
-            cif_folder,
-            out,
-            copies,
-            centres=centres,
-            workers=cores() if workers is None else workers,
-            scheduler=scheduler,
-            progress=advance,
-        )
-    size = out.stat().st_size
-    click.echo(
-        f"{report.clusters} clusters of {copies} molecules from {report.crystals} crystals: {out} "
-        f"({size / 1000:.0f} kB, {size / report.clusters:.0f} bytes each)"
-    )
-    if report.reused:
-        click.echo(f"{report.reused} part(s) of an earlier run were used again")
+        report = build_store(cif_folder, out, copies, centres=centres, progress=advance, **machines)
+    give(store=out, copies=copies, **vars(report))
+    what = f"{report.clusters} clusters of {copies} molecules from {report.crystals} crystals"
+    tell_store(out, what, report.clusters, report.reused)
     if report.skipped:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in report.skipped.most_common())
-        click.echo(f"{report.skipped.total()} crystals skipped ({reasons}): {report.skipped_csv}")
+        click.echo(
+            f"{report.skipped.total()} crystals skipped ({counts(report.skipped)}): {report.skipped_csv}"
+        )

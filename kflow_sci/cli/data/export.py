@@ -6,6 +6,10 @@ from pathlib import Path
 
 import click
 
+from kflow_sci.cli.common import refuse_overwrite
+from kflow_sci.cli.data.common import force_option
+from kflow_sci.cli.voice import give
+
 
 @click.command("export")
 @click.argument("store", type=click.Path(path_type=Path))
@@ -34,13 +38,24 @@ import click
     show_default=True,
     help="How far --noise moves them: standard deviation per axis, in mean distances of nearest neighbours.",
 )
+@force_option
 def command(
-    store: Path, out: Path, layout: str, start: bool, ids: Path | None, noise: int | None, spread: float
+    store: Path,
+    out: Path,
+    layout: str,
+    start: bool,
+    ids: Path | None,
+    noise: int | None,
+    spread: float,
+    force: bool,
 ) -> None:
     """Write the clusters of STORE (a .kfc file) to OUT."""
     from kflow_sci.assembly.data.export import export_store
     from kflow_sci.assembly.data.layout import read_ids
 
+    if out.is_file():
+        refuse_overwrite(out.parent, (out.name,), force)
     chosen = None if ids is None else read_ids(ids)
     count = export_store(store, out, layout=layout, start=start, ids=chosen, noise=noise, spread=spread)
+    give(clusters=count, out=out, layout=layout)
     click.echo(f"{count} clusters: {out}")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kflow_sci.cli.common import out_dir, progress_bar
+from kflow_sci.cli.voice import give, resumable
 from kflow_sci.errors import FetchError
 
 if TYPE_CHECKING:
@@ -51,11 +53,15 @@ def command(
     Example:  kflow data fetch crystals
     """
     from kflow_sci.assembly.data.cod import listed_crystals, read_ids, wanted_crystals, write_tables
-    from kflow_sci.cli.common import out_dir
     from kflow_sci.fetching.download import NotReached, Patience
     from kflow_sci.fetching.recipes import recipe_of, recipes, wanted_address, wanted_files
 
     if name is None:
+        give(
+            sets=[
+                {key: getattr(one, key) for key in ("name", "title", "licence")} for one in recipes().values()
+            ]
+        )
         for recipe in recipes().values():
             click.echo(f"{recipe.name:15} {recipe.title} ({recipe.licence})")
         return
@@ -69,6 +75,7 @@ def command(
         raise FetchError(f"{folder} is a file: name a folder with --out")
     if verify and not folder.is_dir():
         raise FetchError(f"{folder} does not exist: name the folder of the files with --out")
+    resumable()
     patience = Patience(tries=tries, stall=stall)
     server = mirror or recipe.server
     rows = []
@@ -87,11 +94,13 @@ def command(
     except NotReached as error:
         raise FetchError(f"{error}. Without a network: {recipe.by_hand.format(folder=folder)}") from None
     write_tables(rows, folder)
+    give(name=name, folder=folder)
     if recipe.then:
         click.echo(f"next: {recipe.then.format(folder=folder)}")
 
 
 def _verify(files: list[Wanted], folder: Path) -> None:
+
     wrong = elsewhere = 0
     for file in files:
         complaint = file.complaint(folder)
@@ -100,6 +109,7 @@ def _verify(files: list[Wanted], folder: Path) -> None:
         elif complaint:
             wrong += 1
             click.echo(f"{folder / file.path}: {complaint}")
+    give(folder=folder, files=len(files), right=len(files) - wrong - elsewhere, wrong=wrong)
     click.echo(f"{len(files) - wrong - elsewhere} of {len(files)} files are there and right")
     _tell_elsewhere(elsewhere)
     if wrong:
@@ -107,12 +117,12 @@ def _verify(files: list[Wanted], folder: Path) -> None:
 
 
 def _fetch(files: list[Wanted], folder: Path, patience: Patience, pause: float) -> None:
-    from kflow_sci.cli.common import progress_bar
     from kflow_sci.fetching.wanted import fetch_all
 
     known = [file for file in files if file.urls]
     with progress_bar("fetching") as advance:
         done = fetch_all(known, folder, patience=patience, pause=pause, progress=advance)
+    give(files=len(known), there=done.new + done.kept, new=done.new)
     click.echo(f"{done.new + done.kept} of {len(known)} files are in {folder} ({done.new} fetched now)")
     _tell_elsewhere(len(files) - len(known))
     for path, problem in done.failed:

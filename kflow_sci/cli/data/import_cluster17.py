@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import click
+
+from kflow_sci.cli.common import progress_bar
+from kflow_sci.cli.data.common import counts, of_many_workers, ready_to_make, tell_store
+from kflow_sci.cli.voice import give
 
 
 @click.command("import-cluster17")
@@ -22,12 +25,7 @@ import click
     "--ids", type=click.Path(path_type=Path), help="A text file with one id per line; its order is kept."
 )
 @click.option("--as-published", is_flag=True, help="Keep only the clusters that the published code keeps.")
-@click.option("--workers", type=int, default=None, help="Processes.  [default: one per core]")
-@click.option(
-    "--scheduler",
-    metavar="ADDRESS",
-    help="Work on the machines of a dask scheduler, as tcp://host:8786; all must see both folders.",
-)
+@of_many_workers
 def command(
     raw: Path,
     out: Path,
@@ -36,6 +34,7 @@ def command(
     as_published: bool,
     workers: int | None,
     scheduler: str | None,
+    force: bool,
 ) -> None:
     """Read the csv files of COD-Cluster17 in RAW and write crystals and initial states to OUT (a .kfc file).
 
@@ -43,37 +42,17 @@ def command(
     (flat molecules, inertial axes that are not unique) is kept and flagged. What cannot be used is listed with a reason
     in skipped.csv beside OUT. A run that was killed continues when it is called again.
     """
-    if scheduler is not None and workers is not None:
-        raise click.UsageError(
-            "--workers are processes of this machine, --scheduler has its own: give one of them"
-        )
     from kflow_sci.assembly.data.cluster17 import import_cluster17
-    from kflow_sci.cli.common import cores, progress_bar
 
+    machines = ready_to_make(out, workers, scheduler, force)
     with progress_bar("reading clusters") as advance:
         report = import_cluster17(
-            raw,
-            out,
-            ids=ids,
-            subset=subset,
-            as_published=as_published,
-            workers=cores() if workers is None else workers,
-            scheduler=scheduler,
-            progress=advance,
+            raw, out, ids=ids, subset=subset, as_published=as_published, progress=advance, **machines
         )
-    size = out.stat().st_size
-    click.echo(
-        f"{report.clusters} of {report.total} clusters: {out} "
-        f"({size / 1000:.0f} kB, {size / report.clusters:.0f} bytes each)"
-    )
-    if report.reused:
-        click.echo(f"{report.reused} part(s) of an earlier run were used again")
-    click.echo(f"by the published code: {_counts(report.verdicts)}")
+    give(store=out, **vars(report))
+    tell_store(out, f"{report.clusters} of {report.total} clusters", report.clusters, report.reused)
+    click.echo(f"by the published code: {counts(report.verdicts)}")
     if report.flags:
-        click.echo(f"flagged: {_counts(report.flags)}")
+        click.echo(f"flagged: {counts(report.flags)}")
     if report.skipped:
-        click.echo(f"{report.skipped.total()} skipped ({_counts(report.skipped)}): {report.skipped_csv}")
-
-
-def _counts(counter: Counter[str]) -> str:
-    return ", ".join(f"{word} {count}" for word, count in counter.most_common())
+        click.echo(f"{report.skipped.total()} skipped ({counts(report.skipped)}): {report.skipped_csv}")

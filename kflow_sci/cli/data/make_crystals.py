@@ -6,6 +6,10 @@ from pathlib import Path
 
 import click
 
+from kflow_sci.cli.common import progress_bar
+from kflow_sci.cli.data.common import counts, of_many_workers, ready_to_make, tell_store
+from kflow_sci.cli.voice import give
+
 
 @click.command("make-crystals")
 @click.argument("smiles_file", type=click.Path(path_type=Path))
@@ -30,8 +34,7 @@ import click
     help="A csv with a column inchikey: molecules that must not be used.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same crystals.")
-@click.option("--workers", type=int, default=None, help="Processes.  [default: one per core]")
-@click.option("--scheduler", metavar="ADDRESS", help="Work on the machines of a dask scheduler.")
+@of_many_workers
 def command(
     smiles_file: Path,
     out: Path,
@@ -45,6 +48,7 @@ def command(
     seed: int,
     workers: int | None,
     scheduler: str | None,
+    force: bool,
 ) -> None:
     """Search crystals of the molecules of SMILES_FILE and write the best of each to OUT (a .kfc file).
 
@@ -55,31 +59,18 @@ def command(
     \b
     Example:  kflow data make-crystals datasets/molecules/molecules.csv crystals.kfc --molecules 2000
     """
-    if scheduler is not None and workers is not None:
-        raise click.UsageError(
-            "--workers are processes of this machine, --scheduler has its own: give one of them"
-        )
     from kflow_sci.assembly.search.factory import make_crystals
     from kflow_sci.assembly.search.listing import Recipe
-    from kflow_sci.cli.common import cores, progress_bar
 
     recipe = Recipe(trials, keep, window, copies, groups, seed)
+    beside = (out.with_suffix(".csv").name, out.with_suffix(".md").name)
+    machines = ready_to_make(out, workers, scheduler, force, beside)
     with progress_bar("making crystals") as advance:
         report = make_crystals(
-            smiles_file,
-            out,
-            recipe,
-            molecules=molecules,
-            exclude=exclude,
-            workers=cores() if workers is None else workers,
-            scheduler=scheduler,
-            progress=advance,
+            smiles_file, out, recipe, molecules=molecules, exclude=exclude, progress=advance, **machines
         )
-    size = out.stat().st_size
-    click.echo(
-        f"{report.crystals} crystals of {report.molecules} molecules: {out} ({size / 1000:.0f} kB, "
-        f"{size / report.crystals:.0f} bytes each); {report.table}, {report.card}"
-    )
+    give(store=out, **vars(report))
+    tell_store(out, f"{report.crystals} crystals of {report.molecules} molecules", report.crystals)
+    click.echo(f"{report.table} says what became of each molecule, {report.card} how all was made")
     if report.skipped:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in report.skipped.most_common())
-        click.echo(f"{report.skipped.total()} molecules without crystals ({reasons})")
+        click.echo(f"{report.skipped.total()} molecules without crystals ({counts(report.skipped)})")

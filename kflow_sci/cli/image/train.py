@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
-from kflow_sci.cli.common import RecordedCommand, command_line, out_dir, progress_bar
-from kflow_sci.cli.train import INTERRUPTED, minutes_of, report
+from kflow_sci.cli.common import INTERRUPTED, command_line, out_dir, progress_bar
+from kflow_sci.cli.train import minutes_of, report, values_of
+from kflow_sci.cli.voice import give, voice
 
 
-@click.command("train", cls=RecordedCommand)
+@click.command("train")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder, instead of the one in the config.")
 @click.option(
@@ -44,7 +45,8 @@ def command(config: Path, out: Path | None, resume: bool | None, limit: str | No
     start = {None: "auto", True: "resume", False: "fresh"}[resume]
     with progress_bar("latents") as advance:
         data = ready(settings, device=device, advance=advance)
-    result = train_images(settings, data, device=device, start=start)  # type: ignore[arg-type]
+    result = train_images(settings, data, device=device, start=start, show=not voice().quiet)  # type: ignore[arg-type]
     if result.first:
-        click.echo(report(result, settings.steps, command_line()))
+        give(**values_of(result, settings.steps))
+        click.echo(report(result, settings.steps, command_line(without="--fresh")))
     return 0 if result.finished else INTERRUPTED

@@ -21,9 +21,11 @@ from kflow_sci.report.page.payload import Candidate, Payload, pack
 from kflow_sci.report.page.scores import (
     NOT_MEANT,
     NOT_MEANT_OF_A_WALK,
+    NOT_MEANT_OF_CRYSTALS,
     NOT_MEANT_OF_FILES,
     Score,
     columns_for,
+    is_lattice,
     show_value,
 )
 
@@ -197,7 +199,9 @@ def _constants(constants: Sequence[tuple[Score, object]]) -> str:
 def _limits(candidates: Sequence[Candidate]) -> list[str]:
     scored = any("rank" in candidate.cluster.info for candidate in candidates)
     walked = any(candidate.walk is not None for candidate in candidates)
-    return [*(NOT_MEANT if scored else NOT_MEANT_OF_FILES), *(NOT_MEANT_OF_A_WALK if walked else ())]
+    infos = [candidate.cluster.info for candidate in candidates]
+    of_what = NOT_MEANT_OF_CRYSTALS if any(map(is_lattice, infos)) else NOT_MEANT
+    return [*(of_what if scored else NOT_MEANT_OF_FILES), *(NOT_MEANT_OF_A_WALK if walked else ())]
 
 
 def _made(command: str | None, made: Mapping[str, object] | None) -> str:

@@ -41,10 +41,25 @@ _SCORES = (
     Score(
         "energy",
         "Energy, kJ/mol",
-        "Between the molecules, per molecule: contacts and point charges of a force field. Lower is more strongly "
-        "bound. Compare candidates of the same molecules in the same number only: it falls as clusters grow.",
+        "Between the molecules, per molecule, in the force field or method named below. Lower is more strongly bound. "
+        "Compare candidates of the same molecules in the same number only: it falls as clusters grow.",
         1,
     ),
+    Score(
+        "energy_relaxed",
+        "Relaxed, kJ/mol",
+        "The same after relaxation in that energy, as relaxed.extxyz has it; it decides the order. If all atoms were "
+        "relaxed, it is measured from the molecules alone as they were before, so their strain is in it.",
+        1,
+    ),
+    Score(
+        "strain",
+        "Strain, kJ/mol",
+        "Energy of this conformer above the lowest one tried, per molecule, without neighbours. For the order it is "
+        "added to the energy.",
+        1,
+    ),
+    Score("conformer", "Conformer", "Which shape of the molecule was packed, from 0, the lowest in energy."),
     Score(
         "energy_central",
         "Central, kJ/mol",
@@ -75,12 +90,25 @@ _SCORES = (
         "How far molecules moved, root mean square, when clashes were resolved.",
         3,
     ),
+    Score(
+        "outside",
+        "Outside",
+        "Molecules that reach beyond the sphere or the box that was asked for. Above 0 the region is too small.",
+    ),
     Score("volume", "Volume, Å³", "Per molecule; of kflow assemble what was asked for, not a prediction.", 1),
     Score("density", "Density, g/cm³", "Mass of the molecules over their volume.", 3),
     Score("space_group", "Group", "Space group."),
     Score("z_prime", "Z′", "Independent molecules in the crystal.", 1),
     Score("calls", "Calls", "How often the network was asked."),
-    Score("energy_model", "Energy from", "Force field and charges of the energy."),
+    Score("energy_model", "Energy from", "Force field and charges, or the method, of the energy."),
+    Score("energy_failed", "No energy", "Why this candidate has no energy; it stands last."),
+    Score(
+        "relax_failed",
+        "Not relaxed",
+        "Why this candidate could not be relaxed; it stands in relaxed.extxyz as it was.",
+    ),
+    Score("relax_steps", "Steps", "Of the relaxation in an energy."),
+    Score("relax_rms", "Moved, Å", "How far atoms moved in that relaxation, root mean square.", 3),
 )
 _LATTICE = (
     Score("rank", "Rank", "Place in this list: the lowest energy first."),
@@ -94,6 +122,7 @@ _LATTICE = (
     Score("strain", "Strain, kJ/mol", "Energy of this conformer above the lowest one.", 2),
     Score("found", "Found", "How many trials ended in this crystal."),
     Score("trial", "Trial", "Number of the random start."),
+    Score("volume", "Volume, Å³", "Of the cell, per molecule, after relaxation.", 1),
     Score("rank_before", "Rank before", "Place in the force field, before another energy sorted the list."),
 )
 _AS_GIVEN = "As the file gives it; kflow does not know its meaning or its unit."
@@ -105,6 +134,14 @@ NOT_MEANT = (
     "The first candidate is not the crystal. That no atoms clash is necessary for a packing, and far from sufficient.",
     "Rank is not a probability, and the candidates are no thermal ensemble: random starts and a network drew them.",
     "Differences of a few kJ/mol between candidates are below what the force field can tell.",
+)
+NOT_MEANT_OF_CRYSTALS = (
+    "The lattice energy ranks crystals; it is no criterion of truth. The molecules are rigid, the force field has "
+    "errors of its own, and there is no temperature.",
+    "The first crystal need not be the one that grows. Half of all pairs of polymorphs differ by less than 2 kJ/mol "
+    "(Nyman and Day, CrystEngComm 2015, 17, 5154), below what a force field can tell, and kinetics may decide.",
+    "What is shown is a piece of each crystal: the molecules nearest to one of them. Found counts trials, not "
+    "probability.",
 )
 NOT_MEANT_OF_A_WALK = (
     "The way along the scale is how the generator decides, coarse before fine. It is no trajectory in time: nothing "
@@ -127,7 +164,7 @@ def columns_for(infos: Sequence[Info]) -> tuple[list[Score], list[tuple[Score, o
     present: dict[str, None] = {}
     for info in infos:
         present.update((k, None) for k, v in info.items() if _is_plain(v) and k not in _NEVER_SHOWN)
-    lattice = "above" in present or ("space_group" in present and "energy_model" not in present)
+    lattice = is_lattice(present)
     known = {score.key: score for score in (*_SCORES, *(_LATTICE if lattice else ()))}
     if "energy" in present and not lattice and "energy_model" not in present:
         known["energy"] = Score("energy", "energy", _AS_GIVEN, 4)
@@ -143,6 +180,11 @@ def columns_for(infos: Sequence[Info]) -> tuple[list[Score], list[tuple[Score, o
         else:
             varying.append(score)
     return varying, constant
+
+
+def is_lattice(info: Info) -> bool:
+    """Whether the energy is that of a crystal and not of a cluster."""
+    return "above" in info or ("space_group" in info and "energy_model" not in info)
 
 
 def show_value(value: object, decimals: int | None) -> str:

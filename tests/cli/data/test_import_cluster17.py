@@ -33,10 +33,13 @@ def test_from_csv_files_to_a_score(raw: Path, tmp_path: Path, capsys: pytest.Cap
     assert main(["data", "split", str(store), "--out", str(split), "--seed", "0"]) == 0
     assert "3 crystals: " in capsys.readouterr().out  # of one molecule, hence all in one part
     assert len({line.split(",")[1] for line in split.read_text().splitlines()[1:]}) == 1
-    assert main(["data", "split", str(store), "--out", str(split), "--seed", "42", "--as-published"]) == 0
+    again = ["data", "split", str(store), "--out", str(split), "--seed", "42", "--as-published"]
+    assert main(again) == 2 and "--force" in capsys.readouterr().err
+    assert main([*again, "--force"]) == 0
     assert "packings of a molecule in the training part" in capsys.readouterr().out
     true, start = tmp_path / "true.extxyz", tmp_path / "start.extxyz"
     assert main(["data", "export", str(store), str(true)]) == 0
+    assert main(["data", "export", str(store), str(true)]) == 2 and "--force" in capsys.readouterr().err
     assert main(["data", "export", str(store), str(start), "--start"]) == 0
     assert "3 clusters" in capsys.readouterr().out
     assert main(["score", str(start), str(true), "--out", str(tmp_path / "scores")]) == 0
@@ -56,7 +59,8 @@ def test_subsets_and_lists(raw: Path, tmp_path: Path) -> None:
         str(tmp_path / "ids.txt"),
         "--as-published",
     ]
-    assert main([*words, "--workers", "1"]) == 0
+    assert main([*words, "--workers", "1"]) == 2 and open_store(store).ids == ["2", "0"]
+    assert main([*words, "--workers", "1", "--force"]) == 0
     assert open_store(store).ids == ["1"]
     assert open_store(store).info["as_published"]
 

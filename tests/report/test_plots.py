@@ -97,6 +97,22 @@ def test_caption_tells_rank_energy_and_clashes():
     assert plots._caption(droplet(4), 3) == ("3", "")
 
 
+def test_states_of_one_cluster_are_seen_from_one_side_under_their_own_words(tmp_path, monkeypatch):
+    end = droplet(6)
+    begin = Cluster(end.molecules, end.kind, 2.0 * end.centroid[:, ::-1], end.rotation, end.parity)
+    turned, told = [], []
+    monkeypatch.setattr(
+        plots, "_scene", lambda cluster, view, real=plots._scene: turned.append(view) or real(cluster, view)
+    )
+    monkeypatch.setattr(plots, "_lay_out", lambda *arguments: told.append(arguments[2]))
+    plots.draw_clusters([begin, end], tmp_path / "states.png", captions=["begin", "end"], alike=True)
+    assert told == [["begin", "end"]]
+    axes = plots.view_axes(end.positions - end.positions.mean(0))
+    for view, cluster in zip(turned, [begin, end], strict=True):
+        seen = cluster.positions @ axes
+        assert np.allclose(view - view.mean(0), seen - seen.mean(0))
+
+
 def test_hydrogen_bonds_are_dotted():
     donor = water()
     bond = donor.positions[1] - donor.positions[0]

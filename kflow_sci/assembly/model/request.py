@@ -15,7 +15,8 @@ from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.model.region import Region
 from kflow_sci.assembly.model.scene import HANDS, Around, Mixture, choose_hands
 from kflow_sci.assembly.molecule import Molecule
-from kflow_sci.errors import ClusterError, MoleculeError
+from kflow_sci.assembly.reading.advice import refuse_charged
+from kflow_sci.errors import ClusterError
 
 MAX_COPIES = 1000
 _GRAM_PER_CM3 = 1.66053906660  # one dalton per Å^3 in g/cm^3 (CODATA 2018)
@@ -76,9 +77,8 @@ class Request:
                 f"copies is {self.copies}, but there must be at least 1 of each molecule, and 2 in all"
             )
         if not 2 <= self.total <= MAX_COPIES:
-            raise ClusterError(
-                f"copies is {self.total}, outside 2 … {MAX_COPIES}: a cluster needs at least two molecules"
-            )
+            why = "a cluster needs at least two molecules" if self.total < 2 else "give fewer"
+            raise ClusterError(f"copies is {self.total}, outside 2 … {MAX_COPIES}: {why}")
         if self.samples < 1:
             raise ClusterError(f"samples is {self.samples}, but at least 1 is needed")
         if self.seed < 0:
@@ -140,7 +140,7 @@ def _checked(molecules: tuple[Molecule, ...], request: Request) -> tuple[int, ..
             f"there are {len(counts)} numbers of copies for {len(molecules)} molecules: give one for each"
         )
     for molecule in molecules:
-        _refuse_charged(molecule)
+        refuse_charged(molecule)
     if request.hands not in HANDS:
         choose_hands(molecules[0], 1, request.hands, np.random.default_rng(0))
     return counts
@@ -155,12 +155,3 @@ def _shared(region: Region, core: float, count: int, volume: float, share: bool)
             "give fewer, a larger region or a higher density"
         )
     return room / count if share else volume
-
-
-def _refuse_charged(molecule: Molecule) -> None:
-    charge = 0 if molecule.formal_charges is None else int(np.sum(molecule.formal_charges))
-    if charge:
-        raise MoleculeError(
-            f"{molecule.name} has the charge {charge:+d}, but only neutral molecules pack alone: "
-            "give the neutral form; salts are not supported yet"
-        )

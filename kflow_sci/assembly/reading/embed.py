@@ -16,7 +16,9 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
 from kflow_sci.assembly.molecule import Molecule, check_composition
+from kflow_sci.assembly.reading.advice import refuse_parts
 from kflow_sci.assembly.reading.perceive import has_handed_centre, molecule_from_rdkit
+from kflow_sci.assembly.reading.rare_bonds import rare_bonds, relax_holding
 from kflow_sci.errors import MoleculeError
 
 KJ_PER_KCAL = 4.184
@@ -106,12 +108,7 @@ def _conformers_of(
     smiles = smiles.strip()
     mol = parse_smiles(smiles)
     label = f"SMILES '{_short(smiles)}'"
-    fragments = Chem.GetMolFrags(mol)
-    if len(fragments) > 1:
-        raise MoleculeError(
-            f"{label} holds {len(fragments)} separate molecules or ions: pass one component, the part before or after"
-            " the dot; kflow assemble takes several, each with its count: A 12 B 5; salts are not supported yet"
-        )
+    refuse_parts(mol, label)
     specified = any(atom.GetChiralTag() in _TETRAHEDRAL for atom in mol.GetAtoms())
     mol = Chem.AddHs(mol)
     check_composition(np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()]), label)
@@ -201,7 +198,11 @@ def _embed(mol: Chem.Mol, seed: int, conformers: int) -> list[int]:
 def _relax(mol: Chem.Mol, conformers: int) -> Float[np.ndarray, " c"]:
     """Relax all conformers in place; their energies, kcal/mol, infinite where the force field failed."""
     if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
-        results = rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(mol, maxIters=_RELAXATION, numThreads=0)
+        held = rare_bonds(mol)
+        if held:
+            results = relax_holding(mol, held, _RELAXATION)
+        else:
+            results = rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(mol, maxIters=_RELAXATION, numThreads=0)
     elif rdForceFieldHelpers.UFFHasAllMoleculeParams(mol):
         results = rdForceFieldHelpers.UFFOptimizeMoleculeConfs(mol, maxIters=_RELAXATION, numThreads=0)
     else:

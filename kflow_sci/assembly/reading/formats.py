@@ -122,7 +122,7 @@ def to_molecule(source: object) -> Molecule:
 def _from_arrays(numbers: Any, positions: Any, label: str) -> Molecule:
     from kflow_sci.assembly.reading.perceive import molecule_from_atoms
 
-    molecule = molecule_from_atoms(np.asarray(numbers), np.asarray(positions), label)
+    molecule = molecule_from_atoms(np.asarray(numbers), np.asarray(positions), label, whole=True)
     return replace(molecule, name=molecule.formula)
 
 

@@ -13,13 +13,18 @@ from jaxtyping import Float, Int
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds
 
-from kflow_sci.assembly.bonds import BOND_SLACK, find_bonds, fragments, partners
+from kflow_sci.assembly.bonds import BOND_SLACK, find_bonds, fragments
 from kflow_sci.assembly.elements import COVALENT_RADIUS, SYMBOLS
 from kflow_sci.assembly.molecule import Molecule, check_atoms
-from kflow_sci.assembly.reading.complete import lacks_hydrogen
+from kflow_sci.assembly.reading.hydrogens import check_carbons, check_whole
 from kflow_sci.errors import MoleculeError
 
 _MAX_ITERATIONS = 500  # of RDKit's search for bond orders, which can otherwise run for hours on large cages
+_ORDERS_TRIED = (
+    12  # orders of the atoms; each finds a structure of pyridine N-oxides with a chance of about 2/3
+)
+_MAX_STRUCTURES = 64
+_RESONANCE = Chem.KEKULE_ALL | Chem.ALLOW_CHARGE_SEPARATION
 _STRETCH = 1.3  # a stated bond longer than this times the sum of covalent radii is no bond in Å
 _ORDERS = {
     Chem.BondType.SINGLE: 1.0,
@@ -41,17 +46,73 @@ def find_orders(
     Source:
         Kim & Kim, Bull. Korean Chem. Soc. 36 (2015) 1769, as implemented in RDKit.
     """
-    mol = skeleton(numbers, positions, bonds)
+    return _search_orders(numbers, positions, bonds)[0]
+
+
+def _search_orders(
+    numbers: Int[np.ndarray, " n"], positions: Float[np.ndarray, "n 3"], bonds: Int[np.ndarray, "m 2"]
+) -> tuple[Chem.Mol | None, bool]:
+    """``find_orders``, and whether it found none because it gave up.
+
+    RDKit's search stops at the first structure that has the valences, and which one that is, or whether there is any,
+    depends on the order of the atoms. So where it fails or needs charges, other orders are tried, the same ones always.
+    """
+    rng = np.random.default_rng(0)
+    given = skeleton(numbers, positions, bonds)
+    found: list[Chem.Mol] = []
+    gave_up = False
+    for attempt in range(_ORDERS_TRIED):
+        order = rng.permutation(len(numbers)) if attempt else np.arange(len(numbers))
+        mol = Chem.RenumberAtoms(given, order.tolist())
+        with rdBase.BlockLogs():
+            try:
+                rdDetermineBonds.DetermineBondOrders(
+                    mol, charge=0, embedChiral=False, maxIterations=_MAX_ITERATIONS
+                )
+            except RuntimeError:
+                gave_up = True
+                break
+            except ValueError:
+                continue
+            failed = Chem.SanitizeMol(mol, catchErrors=True)
+        if failed or any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()):
+            continue
+        found.append(Chem.RenumberAtoms(mol, np.argsort(order).tolist()))
+        if not _charges(mol):
+            return found[-1], False
+    if not found:
+        return None, gave_up
+    return _best_by_length(min(found, key=_charges)), False
+
+
+def _charges(mol: Chem.Mol) -> int:
+    return sum(abs(atom.GetFormalCharge()) for atom in mol.GetAtoms())
+
+
+def _best_by_length(mol: Chem.Mol) -> Chem.Mol:
+    """Of the resonance structures of a molecule with formal charges, that of fewest charges and shortest double bonds.
+
+    RDKit takes the first that has the valences: of isonicotinamide N-oxide one with N=O and a quinoid ring.
+    """
+    length = Chem.Get3DDistanceMatrix(mol)
+    best, least = mol, (np.inf, np.inf)
+    single = Chem.Mol(mol)
+    Chem.Kekulize(single, clearAromaticFlags=True)
     with rdBase.BlockLogs():
-        try:
-            rdDetermineBonds.DetermineBondOrders(
-                mol, charge=0, embedChiral=False, maxIterations=_MAX_ITERATIONS
-            )
-        except (ValueError, RuntimeError):
-            return None
-        failed = Chem.SanitizeMol(mol, catchErrors=True)
-    radical = any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
-    return None if failed or radical else mol
+        for structure in Chem.ResonanceMolSupplier(single, _RESONANCE, _MAX_STRUCTURES):
+            if structure is None:
+                continue
+            excess = 0.0
+            for bond in structure.GetBonds():
+                i, j = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+                radii = COVALENT_RADIUS[bond.GetBeginAtom().GetAtomicNum()]
+                radii += COVALENT_RADIUS[bond.GetEndAtom().GetAtomicNum()]
+                excess += (bond.GetBondTypeAsDouble() - 1.0) * (length[i, j] / radii - 1.0)
+            candidate = Chem.Mol(structure)
+            cost = (_charges(candidate), round(excess, 6))
+            if cost < least and not Chem.SanitizeMol(candidate, catchErrors=True):
+                best, least = candidate, cost
+    return best
 
 
 def skeleton(
@@ -95,6 +156,7 @@ def molecule_from_atoms(
     *,
     bonds: Int[np.ndarray, "m 2"] | None = None,
     orders: Float[np.ndarray, " m"] | None = None,
+    whole: bool = False,
 ) -> Molecule:
     """A molecule from bare atoms: bonds by distance unless they are given, orders by RDKit where it succeeds.
 
@@ -104,10 +166,11 @@ def molecule_from_atoms(
         name: For messages and tables.
         bonds: Pairs of atoms, ``(m, 2)``.
         orders: ``(m,)``, with ``bonds``.
+        whole: Nothing else vouches for the atoms being all of a neutral molecule, so that is checked too.
 
     Raises:
         MoleculeError: what ``Molecule.build`` refuses, several disconnected molecules, stated bonds that are no bonds
-            in Å, or carbons that lack hydrogens.
+            in Å, carbons that lack hydrogens, or with ``whole`` what ``hydrogens.check_whole`` refuses.
     """
     numbers, positions = np.asarray(numbers, dtype=np.int64), np.asarray(positions, dtype=np.float64)
     check_atoms(numbers, positions, name)
@@ -115,8 +178,10 @@ def molecule_from_atoms(
         bonds = find_bonds(numbers, positions)
     _check_connected(len(numbers), bonds, name)
     _check_lengths(numbers, positions, bonds, name)
-    _check_carbons(numbers, positions, bonds, name)
-    mol = find_orders(numbers, positions, bonds)
+    check_carbons(numbers, positions, bonds, name)
+    mol, gave_up = _search_orders(numbers, positions, bonds)
+    if whole:
+        check_whole(numbers, positions, bonds, mol, gave_up, name)
     charges = None
     if mol is not None:
         charges = np.array([atom.GetFormalCharge() for atom in mol.GetAtoms()])
@@ -180,7 +245,7 @@ def molecule_from_rdkit(
     _check_connected(len(numbers), bonds, name)
     _check_lengths(numbers, positions, bonds, name)
     if not accepted:
-        _check_carbons(numbers, positions, bonds, name)
+        check_carbons(numbers, positions, bonds, name)
     if handed is None:
         single = Chem.Mol(mol)
         single.RemoveAllConformers()
@@ -236,19 +301,3 @@ def _check_lengths(
             f"{name}: the bond {a}-{b} of atoms {i[worst]} and {j[worst]} is {length[worst]:.2f} Å long (about"
             f" {expected[worst]:.2f} Å expected): give 3-D coordinates in Å"
         )
-
-
-def _check_carbons(
-    numbers: Int[np.ndarray, " n"],
-    positions: Float[np.ndarray, "n 3"],
-    bonds: Int[np.ndarray, "m 2"],
-    name: str,
-) -> None:
-    """Refuse carbons whose geometry asks for more hydrogens: one partner and no triple bond, or two and an angle."""
-    for carbon in np.flatnonzero(numbers == 6):
-        arms = positions[partners(bonds, carbon)] - positions[carbon]
-        if len(arms) in (1, 2) and lacks_hydrogen(6, arms):
-            raise MoleculeError(
-                f"{name} seems to lack hydrogens (carbon {carbon} has only {len(arms)} bonded atom(s)): add hydrogens"
-                " with coordinates (for example obabel -h)"
-            )

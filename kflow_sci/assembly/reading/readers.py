@@ -85,7 +85,7 @@ def read_xyz(text: str, name: str) -> Molecule:
             )
         numbers.append(_number(words[species], where))
         positions.append(_floats(words[first : first + 3], where))
-    return molecule_from_atoms(np.array(numbers), np.array(positions).reshape(-1, 3), name)
+    return molecule_from_atoms(np.array(numbers), np.array(positions).reshape(-1, 3), name, whole=True)
 
 
 def _xyz_columns(comment: str) -> tuple[int, int]:
@@ -182,10 +182,15 @@ def read_mol2(text: str, name: str) -> Molecule:
             )
         rows.append((*sorted((index[words[1]], index[words[2]])), _MOL2_ORDERS.get(words[3].lower(), 1.0)))
     if not rows:
-        return molecule_from_atoms(np.array(numbers), np.array(positions), name)
+        return molecule_from_atoms(np.array(numbers), np.array(positions), name, whole=True)
     table = np.array(sorted(rows))
     return molecule_from_atoms(
-        np.array(numbers), np.array(positions), name, bonds=table[:, :2].astype(np.int64), orders=table[:, 2]
+        np.array(numbers),
+        np.array(positions),
+        name,
+        bonds=table[:, :2].astype(np.int64),
+        orders=table[:, 2],
+        whole=True,
     )
 
 
@@ -224,7 +229,7 @@ def read_pdb(text: str, name: str) -> Molecule:
         raise MoleculeError(
             f"{name} is disordered (alternative positions {sorted(alternatives - {' '})}): keep one of them"
         )
-    return molecule_from_atoms(np.array(numbers), np.array(positions), name)
+    return molecule_from_atoms(np.array(numbers), np.array(positions), name, whole=True)
 
 
 def _pdb_element(label: str) -> str:

@@ -72,6 +72,15 @@ def read_image(
         ) from error
 
 
+def channels_of(path: str | Path) -> int:
+    """1 for a grey image file, 3 for any other; what cannot be opened is left for ``read_image`` to refuse."""
+    try:
+        with Image.open(path) as image:
+            return 1 if image.mode == _PLAIN[1] else 3
+    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError):
+        return 3
+
+
 def _numbers(image: Image.Image, channels: int, size: int | None, other_modes: str, name: str) -> Tensor:
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and other_modes == "refuse":

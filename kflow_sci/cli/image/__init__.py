@@ -14,6 +14,7 @@ COMMANDS = {
     "latents": "Encode the images of a config once, before training.",
     "sample": "Generate images; a grid, the way along the scales, a moving picture.",
     "edit": "Keep what is coarse (or fine) of an image, generate the rest.",
+    "eval": "Score samples as a set: Fréchet and kernel distance, precision, recall, CDR.",
     "restore": "Enlarge or sharpen images, with a model never trained for it.",
     "spectrum": "Energy per scale of images, and of samples along the flow.",
 }

@@ -38,7 +38,7 @@ def condition_dropping_ratio(dropped: Features, kept: Features, reference: Featu
         two.samples / two.value,
         one.reference / one.value - two.reference / two.value,
     )
-    return Estimate(value, value * relative)
+    return Estimate(value, value * relative, least=0.0)
 
 
 def ratio_over_seeds(dropped: Sequence[float], kept: Sequence[float]) -> tuple[float, float, float]:

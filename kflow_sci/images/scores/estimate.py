@@ -9,7 +9,7 @@ other images, not by how much few images bias it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
@@ -24,20 +24,24 @@ class Estimate:
     Attributes:
         value: The number.
         error: Its standard error; NaN where there is none.
+        least: What the number cannot be below.
+        most: What it cannot be above.
     """
 
     value: float
     error: float = math.nan
+    least: float = field(default=-math.inf, repr=False)
+    most: float = field(default=math.inf, repr=False)
 
     @property
     def low(self) -> float:
         """Lower end of the 95 % interval."""
-        return self.value - WIDTH * self.error
+        return max(self.value - WIDTH * self.error, self.least) if math.isfinite(self.error) else math.nan
 
     @property
     def high(self) -> float:
         """Upper end."""
-        return self.value + WIDTH * self.error
+        return min(self.value + WIDTH * self.error, self.most) if math.isfinite(self.error) else math.nan
 
 
 def standard_error(*influences: Float[np.ndarray, " images"]) -> float:
@@ -61,4 +65,4 @@ def share(hits: int, n: int) -> Estimate:
         Estimate(value=0.5, error=0.05)
     """
     inside = min(max(hits, 1), max(n - 1, 1)) / n
-    return Estimate(hits / n, math.sqrt(inside * (1.0 - inside) / n))
+    return Estimate(hits / n, math.sqrt(inside * (1.0 - inside) / n), least=0.0, most=1.0)

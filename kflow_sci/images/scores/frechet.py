@@ -126,7 +126,7 @@ def frechet_estimate(samples: Features, reference: Features) -> Estimate:
         ImageError: as ``frechet_distance``.
     """
     found = frechet_influence(samples, reference)
-    return Estimate(found.value, standard_error(found.samples, found.reference))
+    return Estimate(found.value, standard_error(found.samples, found.reference), least=0.0)
 
 
 def _influence(

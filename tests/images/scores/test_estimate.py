@@ -56,4 +56,5 @@ def test_images_that_are_no_more_than_features_give_no_error() -> None:
 def test_an_interval_reaches_two_errors_and_a_share_of_one_is_not_certain() -> None:
     assert Estimate(1.0, 0.1).low == pytest.approx(0.804, abs=1e-3)
     assert Estimate(1.0, 0.1).high == pytest.approx(1.196, abs=1e-3)
+    assert share(100, 100).high == 1.0 and math.isnan(Estimate(1.0, least=0.0).low)
     assert share(100, 100).error == pytest.approx(math.sqrt(0.99 * 0.01 / 100))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shlex
@@ -118,3 +119,51 @@ def test_addresses_are_well_formed(path: Path) -> None:
     for address in re.findall(r"https?://[^\s<>)\"'`]+", path.read_text(encoding="utf-8")):
         parts = urlsplit(address.rstrip(".,;"))
         assert parts.hostname and ("." in parts.hostname or parts.hostname in ("host", "localhost")), address
+
+
+def short(value: float, decimals: int) -> str:
+    """``.055`` for 0.055, as numbers stand in the texts."""
+    return re.sub(r"^(-?)0\.", r"\1.", f"{value:.{decimals}f}")
+
+
+QUALITY = ROOT / "benchmarks" / "assembly_quality.csv"
+KFLOW, PLAIN = "K-Flow", "plain flow matching"
+DIFFERENCE = f"{KFLOW} − {PLAIN}"
+QUOTED = {
+    "README.md": [
+        (KFLOW, "gyration_error", 3),
+        (KFLOW, "matched_pm", 2),
+        (KFLOW, "overlay_n", 2),
+        (PLAIN, "gyration_error", 3),
+        (PLAIN, "matched_pm", 2),
+        (PLAIN, "overlay_n", 2),
+        ("PackMol, true density", "matched_pm", 2),
+        ("PackMol, true density", "overlay_n", 2),
+        ("random ball, true density", "matched_pm", 2),
+        ("random ball, true density", "overlay_n", 2),
+        (DIFFERENCE, "overlay_n", 2),
+        (DIFFERENCE, "density_error", 3),
+    ],
+    "docs/numbers.md": [
+        ("the crystal itself, renumbered", "pm_center", 2),
+        (KFLOW, "matched_pm", 2),
+        (KFLOW, "overlay_n", 2),
+        (DIFFERENCE, "overlay_n", 2),
+        (DIFFERENCE, "density_error", 3),
+    ],
+    "kflow_sci/weights/assembly.md": [
+        (KFLOW, "gyration_error", 3),
+        (KFLOW, "matched_pm", 2),
+        (KFLOW, "overlay_n", 2),
+    ],
+}
+
+
+@pytest.mark.parametrize("page", QUOTED)
+def test_quoted_numbers_are_those_of_their_table(page: str) -> None:
+    with QUALITY.open(encoding="utf-8", newline="") as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    text = " ".join((ROOT / page).read_text(encoding="utf-8").replace(" Å", "").split())
+    for method, key, decimals in QUOTED[page]:
+        mean, low, high = (short(float(rows[method][key + end]), decimals) for end in ("", "_low", "_high"))
+        assert f"{mean} [{low}, {high}]" in text, f"{method}, {key}: not {mean} [{low}, {high}]"

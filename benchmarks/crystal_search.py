@@ -12,12 +12,8 @@ with an RMSD below 2 Å; the same with 13 of 15 stands beside it, because layer 
 it still overlays itself so after relaxing in the force field: what is not can hardly be found. Shares have Wilson's
 95 % intervals; a molecule that the search refuses counts as not found.
 
-Methods: ``random`` is the search of the package: uniform poses at 1.15 to 1.7 times the expected volume. Two floors
-have the same budget and the same force field: ``apart`` draws, after the manner of PyXtal, until the atoms of different
-molecules are 1.2 times the sum of their covalent radii apart (at most 30 draws a trial); ``loose`` does not know the
-volume (1 to 4 times the expected one).
-
-Source of the rule of ``apart``: Fredericks, Parrish, Sayre & Zhu, Comput. Phys. Commun. 261 (2021) 107810.
+Methods: ``random`` is the search of the package: uniform poses at 1.15 to 1.7 times the expected volume; those of
+``search_floors.py`` have the same budget and the same force field.
 """
 
 from __future__ import annotations
@@ -25,21 +21,22 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import math
 import os
 import shutil
 import tempfile
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial.distance import cdist
+from search_floors import FLOORS, floor_proposal
 
 from kflow_sci import __version__
-from kflow_sci.assembly.elements import COVALENT_RADIUS
 from kflow_sci.assembly.forcefield.bond_orders import bond_orders
-from kflow_sci.assembly.lattice.cutting import SPECIAL, cluster_from_packing, nearest_images
+from kflow_sci.assembly.lattice.cutting import cluster_from_packing
 from kflow_sci.assembly.lattice.packing import Packing
 from kflow_sci.assembly.lattice.reading import packing_from_cif
 from kflow_sci.assembly.molecule import Molecule
@@ -56,17 +53,15 @@ from kflow_sci.assembly.search.setup import (
     make_proposal,
     read_conformers,
 )
-from kflow_sci.assembly.search.starts import RandomProposal
 from kflow_sci.assembly.search.suitable import check_molecule
 from kflow_sci.errors import KFlowError
 from kflow_sci.report.tables import Column, Estimate, Provenance, Row, write_csv, write_markdown
 
 HERE = Path(__file__).parent
 MOST_ATOMS, MOST_ROTATABLE = 32, 1
-# RMSD of the nearest conformer to that of the crystal, Å, by which the molecules from SMILES are told apart.
+# RMSD of the nearest conformer to that of the crystal, Å, where the ranges end in which molecules are counted.
 SHAPES = (0.1, 0.2)
 AROUND = 40  # molecules of a candidate that are compared with the 15 of the reference
-LOOSE = (1.0, 4.0)
 COLUMNS = [
     Column("method", "method"),
     Column("n", "molecules"),
@@ -77,6 +72,8 @@ COLUMNS = [
     Column("stable", "stable in the field", 2, "higher"),
     Column("rank", "rank where found, median", 1, "lower"),
     Column("trials", "trials, mean", 0),
+    Column("same8", "random on the same: 8 of 15", 2),
+    Column("same13", "13 of 15", 2),
     Column("seconds", "s per molecule, mean", 1),
     Column("processor_seconds", "CPU s, mean", 1),
     Column("processor_most", "CPU s, most", 1),
@@ -153,54 +150,20 @@ def compare(candidate: Packing, reference: Frame, mirror: bool) -> Overlay:
     return overlay(Frame.of(cluster_from_packing(candidate, AROUND)), reference, mirror=mirror)
 
 
-class Apart:
-    """Random starts that are drawn again while molecules overlap; the last of ``draws`` is taken as it is."""
+def measure(row: dict[str, Any], truth: Packing, method: str, options: argparse.Namespace) -> None:
+    """Fill the row of one molecule and one method, as far as it comes.
 
-    def __init__(self, plain: RandomProposal, draws: int = 30) -> None:
-        self.plain, self.draws = plain, draws
-
-    @property
-    def molecules(self) -> tuple[Molecule, ...]:
-        """Those of the plain proposal."""
-        return self.plain.molecules
-
-    @property
-    def settings(self) -> list[Any]:
-        """Those of the plain proposal and the number of draws."""
-        return ["apart", self.draws, *self.plain.settings]
-
-    def __call__(self, trial: int) -> Packing:
-        """The first draw of the trial that does not overlap."""
-        for draw in range(self.draws):
-            start = self.plain(trial * self.draws + draw)
-            if not overlaps(start):
-                break
-        return replace(start, info={**start.info, "trial": trial})
-
-
-def overlaps(packing: Packing) -> bool:
-    """Whether atoms of two molecules are closer than 1.2 times the sum of their covalent radii."""
-    if nearest_images(packing) < SPECIAL:
-        return True
-    cluster = cluster_from_packing(packing, 13)
-    atoms = len(cluster.molecules[cluster.kind[0]])
-    radius = COVALENT_RADIUS[cluster.numbers]
-    distance = cdist(cluster.positions[:atoms], cluster.positions[atoms:])
-    return bool((distance < 1.2 * (radius[:atoms, None] + radius[None, atoms:])).any())
-
-
-def one(name: str, split: str, truth: Packing, method: str, options: argparse.Namespace) -> dict[str, Any]:
-    """The row of one molecule and one method."""
+    Raises:
+        KFlowError: the search refuses the molecule.
+    """
     from kflow_sci.assembly.forcefield.relax import relax
 
     reference = Frame.of(cluster_from_packing(truth, AROUND))
-    row: dict[str, Any] = {"id": name, "split": split, "method": method, "seed": options.seed, "refused": ""}
     mirror = not truth.molecules[0].handed
     field = make_field(truth.molecules)
     own = relax([truth], field)[0]
     kept = None if own.failure else compare(own.packing, reference, mirror)
     row |= {
-        "atoms": len(truth.molecules[0]),
         "space_group": truth.info["space_group"],
         "z_prime": truth.info["z_prime"],
         "charges": field.charge_name,
@@ -212,14 +175,7 @@ def one(name: str, split: str, truth: Packing, method: str, options: argparse.Na
     shapes, strain, rmsd = shapes_of(truth, options.conformers, options.seed)
     row |= {"shapes": len(shapes), "shape_rmsd": min(rmsd), "shape_rmsd_lowest": rmsd[0]}
     problem = make_problem(shapes, strain, seed=options.seed)
-    if method == "loose":
-        proposal: Any = RandomProposal(
-            shapes, problem.groups, problem.weights, 1, options.seed, strain, *LOOSE
-        )
-    elif method == "apart":
-        proposal = Apart(RandomProposal(shapes, problem.groups, problem.weights, 1, options.seed, strain))
-    else:
-        proposal = make_proposal(problem, method)
+    proposal = floor_proposal(problem, method) if method in FLOORS else make_proposal(problem, method)
     began, worked = time.monotonic(), processor_seconds()
     folder = Path(tempfile.mkdtemp(prefix="kflow-"))
     try:
@@ -240,7 +196,7 @@ def one(name: str, split: str, truth: Packing, method: str, options: argparse.Na
     hits8 = [o.solved for o in overlays]
     hits13 = [o.n_matched >= 13 and o.rmsd < 2.0 for o in overlays]
     best = max(overlays, key=lambda o: (o.n_matched, -o.rmsd))
-    return row | {
+    row |= {
         "found8": any(hits8),
         "found13": any(hits13),
         "rank8": hits8.index(True) + 1 if any(hits8) else None,
@@ -268,16 +224,17 @@ def summary(rows: list[dict[str, Any]], method: str) -> Row:
     mine = [row for row in rows if row["method"] == method]
     good = [row for row in mine if not row["refused"]]
     stable = [row for row in mine if truth_of(row.get("stable"))]
+    ids = {row["id"] for row in mine}
+    same = [row for row in rows if row["method"] == "random" != method and row["id"] in ids]
 
     def share(key: str, of: list[dict[str, Any]]) -> Estimate:
         interval = wilson(sum(truth_of(row.get(key)) for row in of), len(of))
         return Estimate(interval.mean, interval.low, interval.high, interval.n)
 
-    def numbers(key: str, of: list[dict[str, Any]]) -> list[float]:
-        return [float(row[key]) for row in of if row.get(key) not in ("", None)]
-
-    ranks, worked = numbers("rank8", good), numbers("processor_seconds", good)
-    line: dict[str, Any] = {
+    ranks, worked = numbers(good, "rank8"), numbers(good, "processor_seconds")
+    # Rows made before processor time was measured have none: then the clock on the wall has to do.
+    timed = len(worked) == len(good) > 0
+    return {
         "method": method,
         "n": len(mine),
         # What was refused was not found.
@@ -286,19 +243,51 @@ def summary(rows: list[dict[str, Any]], method: str) -> Row:
         "found8_stable": share("found8", stable),
         "found13_stable": share("found13", stable),
         "stable": share("stable", mine),
+        "same8": share("found8", same),
+        "same13": share("found13", same),
         "rank": float(np.median(ranks)) if ranks else None,
         "trials": float(np.mean([float(row["trials"]) for row in good])) if good else None,
         "seconds": float(np.mean([float(row["seconds"]) for row in good])) if good else None,
-        # Rows made before this was measured have none: then the column is empty, and the wall clock has to do.
-        "processor_seconds": float(np.mean(worked)) if len(worked) == len(good) > 0 else None,
-        "processor_most": max(worked) if len(worked) == len(good) > 0 else None,
+        "processor_seconds": float(np.mean(worked)) if timed else None,
+        "processor_most": max(worked) if timed else None,
         "failed": len(mine) - len(good),
     }
-    for limit in SHAPES:
-        near = [row for row in good if any(x <= limit for x in numbers("shape_rmsd", [row]))]
-        line[f"near{limit}"] = share("found8", near)
-    far = [row for row in good if any(x > SHAPES[-1] for x in numbers("shape_rmsd", [row]))]
-    return line | {"far": share("found8", far)}
+
+
+def numbers(rows: list[dict[str, Any]], key: str) -> list[float]:
+    """The values of a column, where there are any."""
+    return [float(row[key]) for row in rows if row.get(key) not in ("", None)]
+
+
+def by_shape(rows: list[dict[str, Any]], given: Path) -> str:
+    """How often a molecule is found, by how near its conformers from SMILES are; and which are missed.
+
+    Args:
+        rows: Of one method, from SMILES.
+        given: Rows of the same method with the conformer of the crystal, to say what the conformer costs.
+    """
+    known: dict[str, dict[str, Any]] = {}
+    if given.is_file():
+        with open(given, newline="", encoding="utf-8") as stream:
+            known = {row["id"]: row for row in csv.DictReader(stream) if row["method"] == rows[0]["method"]}
+    parts = []
+    for low, high in pairwise((0.0, *SHAPES, math.inf)):
+        mine = [row for row in rows if any(low < x <= high for x in numbers([row], "shape_rmsd"))]
+        found = sum(truth_of(row.get("found8")) for row in mine)
+        between = f"above {low:g}" if math.isinf(high) else f"{low:g} to {high:g}"
+        parts.append(f"{found} of {len(mine)} at {between} Å")
+    missed = []
+    for row in rows:
+        if not truth_of(row.get("found8")):
+            before = known.get(row["id"], {})
+            other = "found" if truth_of(before.get("found8")) else "not found"
+            why = row["refused"] or f"{float(row['shape_rmsd']):.2f} Å, {row['best_n']} of 15"
+            missed.append(f"{row['id']} ({why}; with the conformer of the crystal {other})")
+    ranges = ", ".join(parts)
+    return (
+        f"By the RMSD of all atoms between the nearest conformer and that of the crystal, found are {ranges}. "
+        f"Missed: {', '.join(missed) or 'none'}."
+    )
 
 
 def main() -> None:
@@ -306,7 +295,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--crystals", type=Path, required=True, help="folder with experimental.csv")
     parser.add_argument("--splits", default="val,test")
-    parser.add_argument("--methods", default="random", help=f"of {', '.join([*PROPOSALS, 'apart', 'loose'])}")
+    parser.add_argument("--methods", default="random", help=f"of {', '.join([*PROPOSALS, *FLOORS])}")
     parser.add_argument(
         "--conformers", type=int, default=0, help="from SMILES, so many; 0: that of the crystal"
     )
@@ -331,11 +320,12 @@ def main() -> None:
         for method in methods:
             if (name, method, str(options.seed)) in there:
                 continue
+            row: dict[str, Any] = {"id": name, "split": split, "method": method, "seed": options.seed}
+            row |= {"refused": "", "atoms": len(truth.molecules[0])}
             try:
-                row = one(name, split, truth, method, options)
+                measure(row, truth, method, options)
             except KFlowError as error:
-                row = {"id": name, "split": split, "method": method, "seed": options.seed}
-                row |= {"refused": str(error), "atoms": len(truth.molecules[0])}
+                row["refused"] = str(error)
             rows.append(row)
             write_csv(table, rows)
             print(
@@ -346,17 +336,21 @@ def main() -> None:
         options.seed,
         digest,
         len(crystals),
-        "python benchmarks/crystal_search.py --crystals FOLDER",
+        "python benchmarks/crystal_search.py --crystals FOLDER"
+        + (f" --conformers {options.conformers} --name {options.name}" if options.conformers else ""),
     )
     shape = (
         f"{options.conformers} conformers from SMILES" if options.conformers else "conformer of the crystal"
     )
     above = (
         f"# Crystals found by a search\n\n{len(crystals)} {options.splits} crystals, {shape}; at most {options.trials} "
-        f"trials and {options.seconds:g} s of trials on {options.workers} processes per molecule, {options.keep} "
-        f"crystals kept. `{table.name}` has one row per molecule. Rotatable bonds unknown, taken as rigid: "
-        f"{len(unclear)}."
+        f"trials per molecule, {options.keep} crystals kept. `{table.name}` has one row per molecule and method; CPU s "
+        "are of all processes, and blank where rows are older than their measurement. Rotatable bonds unknown, taken "
+        f"as rigid: {len(unclear)}."
     )
+    if options.conformers:
+        plain = [row for row in rows if row["method"] == methods[0]]
+        above += "\n\n" + by_shape(plain, HERE / "crystal_search_rows.csv")
     lines = [summary(rows, method) for method in dict.fromkeys(row["method"] for row in rows)]
     write_markdown(HERE / f"{options.name}.md", lines, COLUMNS, provenance, above)
     write_csv(HERE / f"{options.name}.csv", lines, provenance)

@@ -147,8 +147,8 @@ class Reference:
 
     @cached_property
     def gyration_volume(self) -> float:
-        """Å^3 per molecule."""
-        return packing.gyration_volume(self.frame.centroids)
+        """Å^3 per molecule; NaN where all centroids are in one place, as no ratio to it means anything."""
+        return packing.gyration_volume(self.frame.centroids) or float("nan")
 
     @cached_property
     def coordination(self) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from kflow_sci.assembly.scoring.reading import group, read_groups
 from kflow_sci.assembly.scoring.results import Report, Row, Summary
 from kflow_sci.assembly.scoring.statistics import bootstrap
 from kflow_sci.errors import KFlowError, ScoreError
+from kflow_sci.settings import nearest
 
 Energy = Callable[[Frame], float]
 Progress = Callable[[int, int], None]
@@ -224,9 +224,7 @@ def choose(names: Collection[str]) -> tuple[Measure, ...]:
     known = [measure.name for measure in MEASURES]
     for name in names:
         if name not in known:
-            nearest = get_close_matches(name, known, 1)
-            mend = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"
-            raise ScoreError(f"there is no measure {name}: {mend}")
+            raise ScoreError(f"there is no measure {name}: {nearest(name, known)}")
     return tuple(measure for measure in MEASURES if not names or measure.name in names)
 
 

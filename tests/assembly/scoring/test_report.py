@@ -161,7 +161,7 @@ def test_frames_are_scored_like_clusters_and_only_the_measures_wanted(clusters: 
     assert [line.measure.name for line in report.summary] == ["overlay_n", "matched_pm"]
     assert "matched_pm_atom" not in report.rows[0]
     assert report.rows[0]["pm_center"] == 0, "the published ones are always there"
-    with pytest.raises(ScoreError, match="there is no measure matched_pn: did you mean matched_pm"):
+    with pytest.raises(ScoreError, match=r"there is no measure matched_pn: did you mean .matched_pm.\?"):
         score_clusters([[frame] for frame in frames], frames, ["matched_pn"])
     with pytest.raises(ScoreError, match="out of range"):
         score_clusters([[frame] for frame in frames], frames, settings=Settings(angle=120))
@@ -304,3 +304,11 @@ def test_interval_leaves_out_what_is_not_finite_and_says_how_many_stayed() -> No
     alone = bootstrap(np.array([5.0]))
     assert alone.mean == 5
     assert np.isnan(alone.low)
+
+
+def test_a_reference_whose_molecules_share_one_centre_has_no_ratio_of_gyration() -> None:
+    # Two crossed pairs of nitrogen atoms about the origin.
+    positions = np.array([[0.55, 0, 0], [-0.55, 0, 0], [0, 0, 2.0], [0, 0, -2.0]])
+    frame = Frame(np.full(4, 7), positions, np.array([0, 0, 1, 1]), "crossed")
+    report = score_clusters([[frame]], [frame], ["gyration_ratio", "matched_pm"])
+    assert np.isnan(report.rows[0]["gyration_ratio"]) and report.rows[0]["matched_pm"] == 0

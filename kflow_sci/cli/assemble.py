@@ -22,6 +22,7 @@ from kflow_sci.cli.common import (
     show_ranked,
     write_settings,
 )
+from kflow_sci.cli.types import INDEX, SIDES, STEPS
 from kflow_sci.cli.voice import give
 
 if TYPE_CHECKING:
@@ -33,63 +34,6 @@ if TYPE_CHECKING:
 FILES = ("clusters.extxyz", "summary.csv", "best.png", "report.html", "settings.json")
 
 
-class StepsType(click.ParamType):
-    """``5`` or ``6,5,5``: whole numbers above zero."""
-
-    name = "N[,N…]"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """Read the numbers, or refuse with what was expected."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            steps = tuple(int(word) for word in str(value).split(","))
-        except ValueError:
-            self.fail(f"'{value}' is not a whole number or a list like 6,5,5.", param, ctx)
-        if min(steps) < 1:
-            self.fail(f"'{value}' has a number below 1.", param, ctx)
-        return steps
-
-
-class SidesType(click.ParamType):
-    """``20,20,30``: three lengths; one number makes a cube."""
-
-    name = "A,B,C"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, float, float]:
-        """Read the sides, or refuse with what was expected."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            sides = [float(word) for word in str(value).split(",")]
-        except ValueError:
-            sides = []
-        if len(sides) not in (1, 3):
-            self.fail(f"'{value}' is not three lengths like 20,20,30, nor one for a cube.", param, ctx)
-        return (sides[0], sides[-1], sides[-1]) if len(sides) == 1 else (sides[0], sides[1], sides[2])
-
-
-class IndexType(click.ParamType):
-    """``0,1,2``: molecules, counted from 0."""
-
-    name = "I[,J…]"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """Read the numbers, or refuse with what was expected."""
-        if isinstance(value, tuple):
-            return value
-        words = str(value).split(",")
-        if not all(word.strip().isdecimal() for word in words):
-            self.fail(f"'{value}' is not a list of molecules like 0,1,2.", param, ctx)
-        return tuple(int(word) for word in words)
-
-
 @click.command(name="assemble")
 @click.argument("inputs", nargs=-1, metavar="INPUT...", shell_complete=files_too)
 @click.option(
@@ -99,7 +43,7 @@ class IndexType(click.ParamType):
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same clusters.")
 @click.option(
     "--steps-per-shell",
-    type=StepsType(),
+    type=STEPS,
     help="Network calls per shell; the weights say how many if not given.",
 )
 @click.option("--density", type=float, help="g/cm³; estimated from the atoms if not given.")
@@ -112,13 +56,13 @@ class IndexType(click.ParamType):
 )
 @click.option("--conformers", type=int, default=1, show_default=True, help="Of a SMILES; all are ranked.")
 @click.option("--sphere", type=float, metavar="R", help="Keep all atoms within R Å.")
-@click.option("--box", type=SidesType(), help="Keep all atoms in a box, Å.")
+@click.option("--box", type=SIDES, help="Keep all atoms in a box, Å.")
 @click.option("--around", type=click.Path(path_type=Path), help="Hold this cluster, fill shells around it.")
 @click.option("--start", type=click.Path(path_type=Path), help="Begin the flow from the poses of this file.")
 @click.option("--edit", type=click.Path(path_type=Path), help="Make the cluster of this file anew in part:")
 @click.option("--above", type=float, metavar="K", help="  above scale K: its contacts vary, coarse stays;")
 @click.option("--below", type=float, metavar="K", help="  below scale K: coarse varies, contacts stay.")
-@click.option("--keep", type=IndexType(), default=(), help="Molecules of --start or --edit to hold, from 0.")
+@click.option("--keep", type=INDEX, default=(), help="Molecules of --start or --edit to hold, from 0.")
 @click.option(
     "--contacts/--no-contacts",
     default=True,

@@ -25,6 +25,7 @@ from kflow_sci.cli.common import (
     show_ranked,
     write_settings,
 )
+from kflow_sci.cli.types import TIME
 from kflow_sci.cli.voice import give, resumable
 from kflow_sci.errors import PackingError
 
@@ -40,26 +41,11 @@ UNKNOWN = (
 )
 
 
-class TimeType(click.ParamType):
-    """``90``, ``60s``, ``5min``, ``2h``: seconds."""
-
-    name = "TIME"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read the time, or refuse with what was expected."""
-        if isinstance(value, float):
-            return value
-        match = re.fullmatch(r"(\d+(?:\.\d*)?)\s*(s|sec|min|m|h)?", str(value).strip())
-        if match is None:
-            self.fail(f"'{value}' is not a time such as 60s, 5min or 2h.", param, ctx)
-        return float(match[1]) * {"m": 60.0, "min": 60.0, "h": 3600.0}.get(match[2] or "s", 1.0)
-
-
 @click.command(name="crystal")
 @click.argument("source", metavar="INPUT", shell_complete=files_too)
 @click.option("--groups", default="common", show_default=True, help="Space groups: common, or P21/c,P-1,…")
 @click.option("--trials", type=int, default=1000, show_default=True, help="Starts.")
-@click.option("--time", "seconds", type=TimeType(), help="Start no more trials after this time: 60s, 5min.")
+@click.option("--time", "seconds", type=TIME, help="Start no more trials after this time: 60s, 5min.")
 @click.option("--keep", type=int, default=30, show_default=True, help="Crystals to keep.")
 @click.option(
     "--proposals",

@@ -2,35 +2,59 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from kflow_sci.cli.common import INTERRUPTED, command_line, out_dir
+from kflow_sci.cli.types import TIME
 from kflow_sci.cli.voice import give, voice
 
 if TYPE_CHECKING:
     from kflow_sci.training.module import FitResult
 
+Start = Literal["auto", "resume", "fresh"]
+
+
+def of_a_run(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Argument and options of every command that trains; what they say is read by ``read_options``."""
+    for add in (
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),
+        click.option(
+            "--time",
+            "seconds",
+            type=TIME,
+            help="Stop after this much time in training steps (300s, 5min, 1h), instead of `minutes` in the config.",
+        ),
+        click.option(
+            "--resume/--fresh",
+            default=None,
+            help="Insist on continuing a run, or start over.  [default: continue what is there, else begin]",
+        ),
+        click.option(
+            "--out", type=click.Path(path_type=Path), help="Run folder, instead of the one in the config."
+        ),
+        click.argument("config", type=click.Path(path_type=Path)),
+    ):
+        command = add(command)
+    return command
+
+
+def read_options(
+    out: Path | None, resume: bool | None, seconds: float | None
+) -> tuple[dict[str, Any], Start]:
+    """Keys of the config that the command line replaces, and how to start."""
+    replaced: dict[str, Any] = {} if out is None else {"out": str(out)}
+    if seconds is not None:
+        replaced["minutes"] = seconds / 60
+    return replaced, "auto" if resume is None else "resume" if resume else "fresh"
+
 
 @click.command("train")
-@click.argument("config", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder, instead of the one in the config.")
-@click.option(
-    "--resume/--fresh",
-    default=None,
-    help="Insist on continuing a run, or start over.  [default: continue what is there, else begin]",
-)
-@click.option(
-    "--time",
-    "limit",
-    metavar="TIME",
-    help="Stop after this much time in training steps (300s, 5m, 1h), instead of `minutes` in the config.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-def command(config: Path, out: Path | None, resume: bool | None, limit: str | None, device: str) -> int:
+@of_a_run
+def command(config: Path, out: Path | None, resume: bool | None, seconds: float | None, device: str) -> int:
     """Train a model as CONFIG, a complete yaml file, says: K-Flow, or the rival that its key `method` names.
 
     A run that was interrupted, even killed, continues when the same command is given again. best.safetensors in the
@@ -43,16 +67,13 @@ def command(config: Path, out: Path | None, resume: bool | None, limit: str | No
     """
     from kflow_sci.training.methods import read_train_config
 
-    replaced: dict[str, Any] = {} if out is None else {"out": str(out)}
-    if limit is not None:
-        replaced["minutes"] = minutes_of(limit)
+    replaced, start = read_options(out, resume, seconds)
     settings = read_train_config(config, **replaced)
     out_dir(settings.out)
 
     from kflow_sci.training.clusters import train_clusters
     from kflow_sci.training.packings import PackingConfig, train_packings
 
-    start: Any = {None: "auto", True: "resume", False: "fresh"}[resume]
     show = not voice().quiet
     if isinstance(settings, PackingConfig):
         result = train_packings(settings, device=device, start=start, show=show)
@@ -62,20 +83,6 @@ def command(config: Path, out: Path | None, resume: bool | None, limit: str | No
         give(**values_of(result, settings.steps))
         click.echo(report(result, settings.steps, command_line(without="--fresh")))
     return 0 if result.finished else INTERRUPTED
-
-
-def minutes_of(text: str) -> float:
-    """Minutes of ``300s``, ``5m`` or ``1.5h``.
-
-    Raises:
-        ConfigError: Another form, or not a positive time.
-    """
-    from kflow_sci.errors import ConfigError
-
-    found = re.fullmatch(r"(\d+\.?\d*|\.\d+)([smh])", text.strip())
-    if found is None or not float(found[1]) > 0:
-        raise ConfigError(f"--time = '{text}' is no time: give a positive number and a unit, 300s, 5m or 1h")
-    return float(found[1]) * {"s": 1 / 60, "m": 1.0, "h": 60.0}[found[2]]
 
 
 def values_of(result: FitResult, steps: int) -> dict[str, Any]:

@@ -8,15 +8,19 @@ import json
 import os
 import shlex
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
 import pytest
 import torch
 
+from kflow_sci.assembly.energy import minimise
+from kflow_sci.assembly.model import generate
 from kflow_sci.assembly.model.cluster_model import ClusterModel, ModelConfig
 from kflow_sci.checkpoint import load_checkpoint, save_checkpoint
 from kflow_sci.cli.main import main
+from kflow_sci.report.page.scores import columns_for
 from tests.crystals_by_hand import UREA
 
 UREA_SMILES = "NC(N)=O"
@@ -286,6 +290,93 @@ def test_ctrl_c_ends_cleanly(
 
 def frames(path: Path) -> list[ase.Atoms]:
     return ase.io.read(path, index=":")
+
+
+def test_ctrl_c_writes_the_samples_that_were_made(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = generate.propose
+
+    def interrupted(*words: Any) -> None:
+        finished = words[-1]
+        whole(*words)
+        del finished[2:]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(generate, "propose", interrupted)
+    out = tmp_path / "ein Ordner, Å 空"
+    assert run(weights, out, UREA_SMILES, "--copies", "3", "--samples", "5", "--relax", "rigid") == 130
+    assert "2 of 5 samples" in capsys.readouterr().err
+    assert sorted(f.info["sample"] for f in frames(out / "clusters.extxyz")) == [0, 1]
+    settings = json.loads((out / "settings.json").read_text(encoding="utf-8"))
+    assert settings["stopped"] == "interrupted" and settings["samples_done"] == 2
+    assert (out / "report.html").is_file() and not (out / "relaxed.extxyz").exists()
+
+
+def test_ctrl_c_keeps_what_was_relaxed(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, calls = minimise.relax_rigid, []
+
+    def interrupted(*words: Any, **more: Any) -> Any:
+        calls.append(words)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return whole(*words, **more)
+
+    monkeypatch.setattr(minimise, "relax_rigid", interrupted)
+    out = tmp_path / "out"
+    assert run(weights, out, UREA_SMILES, "--copies", "3", "--samples", "3", "--relax", "rigid") == 130
+    why = sorted(str(f.info.get("relax_failed")) for f in frames(out / "relaxed.extxyz"))
+    assert why == ["None", "interrupted", "interrupted"]
+
+
+def test_ctrl_c_during_slow_energies_ranks_by_fast_ones(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(name: str) -> Any:
+        def energy(sites: object) -> float:
+            raise KeyboardInterrupt
+
+        return energy
+
+    monkeypatch.setattr("kflow_sci.assembly.energy.candidates.energy_function", slow)
+    out = tmp_path / "out"
+    assert run(weights, out, UREA_SMILES, "--copies", "3", "--samples", "2", "--energy", "uff") == 130
+    assert all("MMFF94" in f.info["energy_model"] for f in frames(out / "clusters.extxyz"))
+
+
+def test_json_holds_the_scores_and_where_the_files_are(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = [UREA_SMILES, "--copies", "3", "--samples", "2", "--format", "sdf", "--json"]
+    assert run(weights, out, *words) == 0
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert sorted(result["files"]) == sorted(p.name for p in out.iterdir()) and result["folder"] == str(out)
+    assert [row["rank"] for row in result["candidates"]] == [1, 2]
+    rows = list(csv.DictReader((out / "summary.csv").open()))
+    assert [float(row["energy"]) for row in rows] == [row["energy"] for row in result["candidates"]]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [UREA_SMILES],
+        ["OCCO", "--conformers", "2", "--relax", "rigid", "--energy", "uff"],
+        ["O", "--box", "9", "--density", "0.5", "--relax", "full"],
+    ],
+)
+def test_every_score_has_a_meaning(weights: Path, tmp_path: Path, words: list[str]) -> None:
+    few = [] if "--box" in words else ["--copies", "3"]
+    assert run(weights, tmp_path / "o", *words, *few, "--samples", "2") == 0
+    for name in ("clusters", "relaxed"):
+        if (tmp_path / "o" / f"{name}.extxyz").is_file():
+            infos = [f.info | {"energy": -1.0} for f in frames(tmp_path / "o" / f"{name}.extxyz")]
+            columns, constants = columns_for(infos)
+            shown = [*columns, *(score for score, _ in constants)]
+            assert len(shown) > 8
+            assert [score.key for score in shown if "does not know" in score.meaning] == []
 
 
 def test_a_mixture_is_written_in_every_format_in_one_order(weights: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from ase.io import write as ase_write
 
 from kflow_sci.assembly.baselines import random_ball, renumbered
 from kflow_sci.assembly.molecule import Molecule
+from kflow_sci.assembly.scoring.measures import Reference
 from kflow_sci.cli.main import main
 
 
@@ -84,6 +86,33 @@ def test_out_holds_json_and_rows_and_is_not_overwritten_unasked(
     assert main(["score", *map(str, files), "--out", str(out), "--force"]) == 0
 
 
+def test_ctrl_c_reports_the_references_that_were_done(
+    files: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole, scored = Reference.score, []
+
+    def interrupted(*words: Any) -> Any:
+        scored.append(words)
+        if len(scored) == 4:  # the second sample of the second reference
+            raise KeyboardInterrupt
+        return whole(*words)
+
+    monkeypatch.setattr(Reference, "score", interrupted)
+    out = tmp_path / "scores"
+    assert main(["score", *map(str, files), "--measures", "matched_pm", "--out", str(out), "--json"]) == 130
+    shown = capsys.readouterr()
+    document = json.loads(shown.out)
+    assert document["meta"]["stopped"] == 1 and document["meta"]["samples"] == 2
+    assert "1 of 2 references are not scored" in shown.err
+    assert len((out / "scores.csv").read_text().splitlines()) == 3
+    scored[:] = [()] * 3
+    assert main(["score", *map(str, files), "--measures", "matched_pm"]) == 130
+    assert capsys.readouterr().err.strip() == "kflow: interrupted", "nothing was done"
+
+
 def change(path: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
@@ -119,7 +148,7 @@ def test_what_does_not_fit_gets_one_line_and_writes_nothing(
     assert "does not exist" in refused()
     pred.write_text(good)
     assert "out of range" in refused("--angle", "120")
-    assert "no measure overlap_n: did you mean overlay_n" in refused("--measures", "overlap_n")
+    assert "no measure overlap_n: did you mean 'overlay_n'?" in refused("--measures", "overlap_n")
     assert "there is no energy gfn3" in refused("--energy", "gfn3")
     assert "Invalid value" in refused("--size", "x")
 

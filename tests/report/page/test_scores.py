@@ -44,3 +44,19 @@ def test_values_as_they_stand_in_the_table() -> None:
     assert show_value(float("nan"), 2) == "not a number"
     assert show_value("P21/c", None) == "P21/c"
     assert show_value(True, None) == "True"
+
+
+def test_what_kflow_writes_beside_energies_has_a_meaning() -> None:
+    keys = (
+        "energy_relaxed",
+        "relax_failed",
+        "energy_failed",
+        "conformer",
+        "strain",
+        "outside",
+        "rank",
+        "sample",
+    )
+    columns, _ = columns_for([dict.fromkeys(keys, 1.0)])
+    assert {score.key for score in columns} == set(keys)
+    assert all("does not know its meaning" not in score.meaning for score in columns)

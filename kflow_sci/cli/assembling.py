@@ -138,10 +138,14 @@ def check_wish(wish: Wish) -> None:
 def read_molecules(wish: Wish) -> list[list[tuple[list[tuple[Molecule, float]], int | None, str]]]:
     """Molecules (their conformers with strain, kJ/mol), counts and sources, per cluster; nothing loads torch.
 
+    What a SMILES leaves open is told on standard error.
+
     Raises:
-        KFlowError: a molecule or the grammar is refused.
+        KFlowError: a molecule or the grammar is refused, or a molecule is an ion.
     """
+    from kflow_sci.assembly.reading.advice import notes_on, refuse_charged
     from kflow_sci.assembly.reading.formats import read_molecule
+    from kflow_sci.cli.voice import voice
 
     clusters = read_inputs(wish.inputs)
     if wish.copies is not None and any(count is not None for pairs in clusters for _, count in pairs):
@@ -153,6 +157,9 @@ def read_molecules(wish: Wish) -> list[list[tuple[list[tuple[Molecule, float]], 
         parts: list[tuple[list[tuple[Molecule, float]], int | None, str]] = []
         for source, count in pairs:
             molecule = read_molecule(source)
+            refuse_charged(molecule)
+            for note in notes_on(molecule, tried=wish.conformers):
+                voice().remark(note)
             shapes = [(molecule, 0.0)]
             if wish.conformers > 1:
                 if molecule.smiles is None:

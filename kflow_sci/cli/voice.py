@@ -54,6 +54,11 @@ class Voice:
         if self.verbose:
             click.echo(f"kflow: {text}", err=True)
 
+    def remark(self, text: str) -> None:
+        """Say on standard error what a user should know though nothing is wrong; ``--quiet`` leaves it out."""
+        if not self.quiet:
+            click.echo(f"kflow: note: {text}", err=True)
+
     def switch(self, name: str, context: click.Context) -> None:
         """Turn a switch on; what the command prints from now until it ends goes where the switch says."""
         setattr(self, name, True)

@@ -89,10 +89,14 @@ def _neutral_form(mol: Mol) -> str | None:
         return str(Chem.MolToSmiles(neutral))
 
 
-def notes_on(molecule: Molecule) -> list[str]:
+def notes_on(molecule: Molecule, tried: int = 1) -> list[str]:
     """What was decided about a molecule that its SMILES left open, one line each; nothing for other sources.
 
     An open centre that only tells a molecule from its mirror image is no matter: both hands are used.
+
+    Args:
+        molecule: As read.
+        tried: Conformers of it that are used.
     """
     if molecule.smiles is None:
         return []
@@ -116,7 +120,7 @@ def notes_on(molecule: Molecule) -> list[str]:
             f"{molecule.name}: the SMILES leaves {' and '.join(left)} open; one form was chosen for all copies"
         )
     turning = rdMolDescriptors.CalcNumRotatableBonds(mol)
-    if turning >= _FLEXIBLE:
+    if turning >= _FLEXIBLE and tried == 1:
         notes.append(
             f"{molecule.name} has {turning} rotatable bonds and is kept rigid in one guessed conformer; --conformers 5"
             " tries more, a file states one"

@@ -339,14 +339,15 @@ def main() -> None:
         "python benchmarks/crystal_search.py --crystals FOLDER"
         + (f" --conformers {options.conformers} --name {options.name}" if options.conformers else ""),
     )
+    done = len({row["id"] for row in rows})
     shape = (
         f"{options.conformers} conformers from SMILES" if options.conformers else "conformer of the crystal"
     )
     above = (
-        f"# Crystals found by a search\n\n{len(crystals)} {options.splits} crystals, {shape}; at most {options.trials} "
-        f"trials per molecule, {options.keep} crystals kept. `{table.name}` has one row per molecule and method; CPU s "
-        "are of all processes, and blank where rows are older than their measurement. Rotatable bonds unknown, taken "
-        f"as rigid: {len(unclear)}."
+        f"# Crystals found by a search\n\n{done} of {len(crystals)} {options.splits} crystals, {shape}; at most "
+        f"{options.trials} trials per molecule, {options.keep} crystals kept. `{table.name}` has one row per molecule "
+        "and method; CPU s are of all processes, and blank where rows are older than their measurement. Rotatable "
+        f"bonds unknown, taken as rigid: {len(unclear)}."
     )
     if options.conformers:
         plain = [row for row in rows if row["method"] == methods[0]]

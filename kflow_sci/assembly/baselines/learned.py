@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from kflow_sci.assembly.baselines.poses import refuse_start, streams
 from kflow_sci.assembly.cluster import Cluster
 from kflow_sci.assembly.model.batch import ClusterBatch, collate, molecule_table, without_mirror_twins
-from kflow_sci.assembly.model.generate import clusters_at
+from kflow_sci.assembly.model.generate import clusters_at, on_device
 from kflow_sci.assembly.model.scene import choose_hands
 from kflow_sci.assembly.model.start import random_start
 from kflow_sci.assembly.molecule import Molecule
@@ -171,14 +171,7 @@ def load(weights: str | Path, device: str = "cpu") -> Rival:
     method = "kflow" if clusters else header.get("rival", {}).get("method")
     if method not in METHODS:
         raise CheckpointError(f"{weights} holds no rival known here: give weights that `kflow train` wrote")
-    rival = rival_class(method).restore(weights)
-    try:
-        rival.to(torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        raise ClusterError(
-            f"device '{device}' is not available: {str(error).splitlines()[0]} Use --device cpu"
-        ) from error
-    return rival.eval()
+    return on_device(rival_class(method).restore(weights), device).eval()
 
 
 def start_of(batch: ClusterBatch, generator: torch.Generator) -> Pose:

@@ -38,6 +38,7 @@ from kflow_sci.settings import from_plain
 # A chunk on a CPU keeps its arrays in the cache of one core; on another device it fills the device.
 _BODIES_PER_CHUNK, _BODIES_PER_DEVICE = 204, 1 << 14
 Made = TypeVar("Made")
+Placed = TypeVar("Placed", bound=torch.nn.Module)
 
 
 def default_weights() -> Path:
@@ -64,13 +65,21 @@ def load_model(weights: str | Path | None = None, device: str = "cpu") -> tuple[
     model = ClusterModel(from_plain(ModelConfig, header["model"]))
     model.adopt_bases(tensors)
     load_weights(model, tensors, path)
+    return on_device(model, device).eval(), header
+
+
+def on_device(model: Placed, device: str) -> Placed:
+    """The model, moved to a torch device.
+
+    Raises:
+        ClusterError: the device is not there.
+    """
     try:
-        model.to(torch.device(device))
+        return model.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:
         raise ClusterError(
             f"device '{device}' is not available: {str(error).splitlines()[0]} Use --device cpu"
         ) from error
-    return model.eval(), header
 
 
 def propose(

@@ -304,11 +304,10 @@ def main() -> None:
     parser.add_argument("--keep", type=int, default=30)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--molecules", type=int, help="only so many")
+    parser.add_argument("--molecules", type=int, help="only so many; 0: tables of the rows there are")
     parser.add_argument("--name", default="crystal_search", help="of the tables")
     options = parser.parse_args()
     crystals, unclear, digest = chosen(options.crystals, options.splits.split(","))
-    crystals = crystals[: options.molecules]
     methods = options.methods.split(",")
     table = HERE / f"{options.name}_rows.csv"
     rows: list[dict[str, Any]] = []
@@ -316,7 +315,7 @@ def main() -> None:
         with open(table, newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))
     there = {(row["id"], row["method"], str(row["seed"])) for row in rows}
-    for name, split, truth in crystals:
+    for name, split, truth in crystals[: options.molecules]:
         for method in methods:
             if (name, method, str(options.seed)) in there:
                 continue

@@ -289,7 +289,9 @@ def _features(source: Draws | ImageSet, extractor: Extractor, batch: int, drop: 
         with progress_bar("images", n) as advance:
             rows = extract(extractor, source, at_once=batch, advance=advance)
         return _Found(rows, source.read(range(min(SHOWN, n))), 0)
-    parts, shown, calls = [], [], 0
+    parts: list[np.ndarray] = []
+    shown: list[Tensor] = []
+    calls = 0
     with progress_bar("samples, condition dropped" if drop else "samples", source.count) as advance:
         for made in source.batches(drop):
             calls, shown = made.calls, shown or [made.images[:SHOWN]]

@@ -151,6 +151,7 @@ QUOTED = {
         (DIFFERENCE, "overlay_n", 2),
         (DIFFERENCE, "density_error", 3),
     ],
+    "examples/benchmark.ipynb": [(DIFFERENCE, "overlay_n", 2)],
     "kflow_sci/weights/assembly.md": [
         (KFLOW, "gyration_error", 3),
         (KFLOW, "matched_pm", 2),

@@ -22,7 +22,7 @@ EXP_6, MIE_12_6, MIE_9_6, BUFFERED_14_7 = 0, 1, 2, 3
 # Reordering sums and products is harmless here; not-a-number and infinity keep their meaning.
 FAST = {"nsz", "arcp", "contract", "afn", "reassoc"}
 
-_buffered_14_7 = njit(inline="always", fastmath=FAST, error_model="numpy")(buffered_14_7)
+_buffered_14_7: Any = njit(inline="always", fastmath=FAST, error_model="numpy")(buffered_14_7)
 
 
 @intrinsic

@@ -372,10 +372,14 @@ def test_every_score_has_a_meaning(weights: Path, tmp_path: Path, words: list[st
     assert run(weights, tmp_path / "o", *words, *few, "--samples", "2") == 0
     for name in ("clusters", "relaxed"):
         if (tmp_path / "o" / f"{name}.extxyz").is_file():
-            infos = [f.info | {"energy": -1.0} for f in frames(tmp_path / "o" / f"{name}.extxyz")]
+            infos = [
+                {key: value.item() if hasattr(value, "item") else value for key, value in f.info.items()}
+                | {"energy": -1.0}  # which ASE keeps elsewhere
+                for f in frames(tmp_path / "o" / f"{name}.extxyz")
+            ]
             columns, constants = columns_for(infos)
             shown = [*columns, *(score for score, _ in constants)]
-            assert len(shown) > 8
+            assert {"rank", "sample", "energy", "energy_model", "calls"} <= {score.key for score in shown}
             assert [score.key for score in shown if "does not know" in score.meaning] == []
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,25 +28,30 @@ def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None
     assert "bash" in capsys.readouterr().err
 
 
-def answer(line: str) -> list[str]:
-    """What bash is told when Tab is pressed at the end of a line, one answer per line: kind,word."""
+Answer = Callable[[str, str], str]
+
+
+def asked(shell: str, line: str) -> dict[str, str]:
+    """What a shell sets when Tab is pressed at the end of a line."""
     words = line.split(" ")
-    code = "import sys; from kflow_sci.cli.main import main\ntry: main([])\nfinally: print('|'.join(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={
-            **os.environ,
-            "_KFLOW_COMPLETE": "bash_complete",
-            "COMP_WORDS": line,
-            "COMP_CWORD": str(len(words) - 1),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    *answers, modules = done.stdout.splitlines()
-    assert not HEAVY & set(modules.split("|")), "an answer after each press of Tab"
-    return answers
+    return {
+        "_KFLOW_COMPLETE": f"{shell}_complete",
+        "COMP_WORDS": line,
+        # Bash and zsh give a number, fish the word itself.
+        "COMP_CWORD": words[-1] if shell == "fish" else str(len(words) - 1),
+    }
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Answer:
+    def press(shell: str, line: str) -> str:
+        for name, value in asked(shell, line).items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit):
+            main([])
+        return capsys.readouterr().out
+
+    return press
 
 
 @pytest.mark.parametrize(
@@ -61,8 +67,33 @@ def answer(line: str) -> list[str]:
         ("kflow crystal --js", ["plain,--json"]),
     ],
 )
-def test_words_that_may_come_next(line: str, expected: list[str]) -> None:
-    assert answer(line) == expected
+def test_words_that_may_come_next(answer: Answer, line: str, expected: list[str]) -> None:
+    assert answer("bash", line).splitlines() == expected
+
+
+def test_zsh_and_fish_are_also_told_what_each_word_means(answer: Answer) -> None:
+    assert answer("zsh", "kflow sco").splitlines() == [
+        "plain",
+        "score",
+        "Compare predicted clusters with reference clusters.",
+    ]
+    assert answer("fish", "kflow sco").replace("\t", " ").splitlines() == [
+        "plain,score Compare predicted clusters with reference clusters."
+    ]
+
+
+def test_an_answer_loads_nothing_heavy() -> None:
+    code = "import sys; from kflow_sci.cli.main import main\ntry: main([])\nfinally: print('|'.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **asked("bash", "kflow crystal --gro")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    words, modules = done.stdout.splitlines()
+    assert words == "plain,--groups"
+    assert not HEAVY & set(modules.split("|"))
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

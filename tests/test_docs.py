@@ -121,6 +121,17 @@ def test_addresses_are_well_formed(path: Path) -> None:
         assert parts.hostname and ("." in parts.hostname or parts.hostname in ("host", "localhost")), address
 
 
+def test_every_table_is_linked_from_the_list_of_benchmarks_and_every_script_named() -> None:
+    text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    folder = ROOT / "benchmarks"
+    assert not [
+        path.name
+        for path in sorted(folder.glob("*.md"))
+        if path != folder / "README.md" and f"({path.name})" not in text
+    ]
+    assert not [path.name for path in sorted(folder.glob("*.py")) if path.name not in text]
+
+
 def short(value: float, decimals: int) -> str:
     """``.055`` for 0.055, as numbers stand in the texts."""
     return re.sub(r"^(-?)0\.", r"\1.", f"{value:.{decimals}f}")

@@ -55,9 +55,8 @@ def gaussian_distance(a: Gaussian, b: Gaussian) -> float:
     Source:
         Dowson and Landau, J. Multivariate Anal. 12 (1982) 450; Heusel et al., NeurIPS 2017.
     """
-    roots = np.linalg.svd(_root(a.covariance) @ _root(b.covariance), compute_uv=False).sum()
-    apart = np.square(a.mean - b.mean).sum() + np.trace(a.covariance) + np.trace(b.covariance) - 2.0 * roots
-    return max(float(apart), 0.0)
+    overlap = np.linalg.svd(_root(a.covariance) @ _root(b.covariance), compute_uv=False).sum()
+    return _distance(a, b, float(overlap))
 
 
 def frechet_distance(samples: Features, reference: Features) -> float:
@@ -112,11 +111,11 @@ def frechet_influence(samples: Features, reference: Features) -> Influenced:
     same_dimension(samples, reference)
     a, b = gaussian_of(samples), gaussian_of(reference)
     root_a, root_b = _root(a.covariance), _root(b.covariance)
-    left, _, right = np.linalg.svd(root_a @ root_b)
+    left, values, right = np.linalg.svd(root_a @ root_b)
     turn = right.T @ left.T
     one = _influence(as_array(samples), a.mean, b.mean, root_b @ turn, root_a)
     two = _influence(as_array(reference), b.mean, a.mean, root_a @ turn.T, root_b)
-    return Influenced(gaussian_distance(a, b), one, two)
+    return Influenced(_distance(a, b, float(values.sum())), one, two)
 
 
 def frechet_estimate(samples: Features, reference: Features) -> Estimate:
@@ -191,6 +190,12 @@ def too_few(n: int, dimension: int) -> str | None:
     if n >= need:
         return None
     return f"{n:,} images are fewer than {need:,}{why}: their Fréchet distance is too large, the more so the fewer"
+
+
+def _distance(a: Gaussian, b: Gaussian, overlap: float) -> float:
+    """From the trace of the root of the product of the covariances; not below 0, where rounding may lead."""
+    apart = np.square(a.mean - b.mean).sum() + np.trace(a.covariance) + np.trace(b.covariance) - 2.0 * overlap
+    return max(float(apart), 0.0)
 
 
 def _root(covariance: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from kflow_sci.images.scores.estimate import Estimate, standard_error
 from kflow_sci.images.scores.frechet import Features, as_array, same_dimension
 
-_AT_ONCE = 1024  # rows of the kernel held at a time
+_AT_ONCE = 2**24  # values of the kernel held at a time
 
 
 def kernel_distance(samples: Features, reference: Features) -> Estimate:
@@ -52,6 +52,7 @@ def _row_sums(
     x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"], *, alone: bool = False
 ) -> Float[np.ndarray, " n"]:
     """Sum of the kernel of each x with all y, or with all other x."""
-    sums = [((x[i : i + _AT_ONCE] @ y.T / x.shape[1] + 1.0) ** 3).sum(1) for i in range(0, len(x), _AT_ONCE)]
+    rows = max(1, _AT_ONCE // len(y))
+    sums = [((x[i : i + rows] @ y.T / x.shape[1] + 1.0) ** 3).sum(1) for i in range(0, len(x), rows)]
     total = np.concatenate(sums)
     return total - (np.square(x).sum(1) / x.shape[1] + 1.0) ** 3 if alone else total

@@ -28,7 +28,7 @@ def pair_by_pair(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def test_it_is_the_unbiased_mean_over_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel, "_AT_ONCE", 5)  # in several parts
+    monkeypatch.setattr(kernel, "_AT_ONCE", 40)  # in several parts
     a, b = drawn(13, 4, 0, 0.5), drawn(9, 4, 1)
     assert kernel_distance(a, b).value == pytest.approx(pair_by_pair(a, b), rel=1e-12)
 

@@ -23,7 +23,7 @@ from kflow_sci.cli.common import (
     write_settings,
 )
 from kflow_sci.cli.types import INDEX, SIDES, STEPS
-from kflow_sci.cli.voice import give
+from kflow_sci.cli.voice import give, voice
 
 if TYPE_CHECKING:
     from kflow_sci.assembly.cluster import Cluster
@@ -142,6 +142,7 @@ def command(
     read = read_molecules(wish)
 
     from kflow_sci.assembly.energy.calculators import energy_function
+    from kflow_sci.assembly.energy.candidates import crowding
     from kflow_sci.assembly.exchange.formats import check_format
     from kflow_sci.assembly.model.generate import default_weights, load_model
     from kflow_sci.assembly.model.settle import RELAX_ITERATIONS, without_clashes
@@ -204,6 +205,8 @@ def command(
             folder, plan.title, clusters, relaxed, walks, settings, kinds, energy if pairs else None
         )
         _show(plan.title, clusters, folder)
+        if resolve and (crowded := crowding(clusters)):
+            voice().remark(crowded)
         results.append(
             {
                 "folder": folder,

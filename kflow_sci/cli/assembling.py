@@ -205,6 +205,7 @@ def _of_molecules(
     wish: Wish, parts: list[Any], core: Cluster | None, region: Region | None, shared: dict[str, Any]
 ) -> Plan:
     from kflow_sci.assembly import DEFAULT_COPIES
+    from kflow_sci.assembly.model.batch import likely_volume
     from kflow_sci.assembly.model.request import Request, mixture, surroundings, volume_per_molecule
 
     molecules = tuple(shapes[0][0] for shapes, _, _ in parts)
@@ -215,7 +216,7 @@ def _of_molecules(
     elif wish.copies is not None:
         copies = wish.copies
     elif region is not None:
-        own = 0.0 if core is None else sum(core.molecules[k].crystal_volume for k in core.kind)
+        own = 0.0 if core is None else sum(likely_volume(core.molecules[k]) for k in core.kind)
         copies = int((region.volume - own) / volume_per_molecule(molecules[0], shared["density"]))
     else:
         copies = DEFAULT_COPIES

@@ -73,6 +73,21 @@ def rank_by(
     return [replace(c, info={**c.info, "rank": place}) for place, c in enumerate(sorted(known, key=key), 1)]
 
 
+def crowding(clusters: Sequence[Cluster]) -> str | None:
+    """One line if even the best candidate has clashes that were not resolved; None if it has none.
+
+    Args:
+        clusters: As ``rank_by`` gives them.
+    """
+    left = float(clusters[0].info.get("clashing_pairs", 0.0)) if clusters else 0.0
+    if round(left, 2) == 0.0:
+        return None
+    return (
+        f"even the best candidate has {left:.2f} clashing pairs per molecule: rigid molecules of this shape do not fit"
+        " at this density; lower it with --density, or try other --conformers or --relax full"
+    )
+
+
 def _with(
     energy: Energy, name: str, clusters: Sequence[Cluster], progress: Callable[[int], None] | None
 ) -> list[Cluster]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from kflow_sci.assembly import DEFAULT_COPIES
 from kflow_sci.assembly.cluster import Cluster
+from kflow_sci.assembly.model.batch import likely_volume
 from kflow_sci.assembly.model.region import Region
 from kflow_sci.assembly.model.scene import HANDS, Around, Mixture, choose_hands
 from kflow_sci.assembly.molecule import Molecule
@@ -128,7 +129,7 @@ def surroundings(
     counts = _checked(molecules, request)
     volume = mixed_volume(molecules, counts, request.density)
     if region is not None:
-        own = sum(core.molecules[k].crystal_volume for k in core.kind)
+        own = sum(likely_volume(core.molecules[k]) for k in core.kind)
         volume = _shared(region, own, sum(counts), volume, request.density is None)
     return Around(core, molecules, counts, volume, request.hands, request.seed, region)
 

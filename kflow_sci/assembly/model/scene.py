@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from kflow_sci.assembly.cluster import Cluster
-from kflow_sci.assembly.model.batch import molecule_table, without_mirror_twins
+from kflow_sci.assembly.model.batch import likely_volume, molecule_table, without_mirror_twins
 from kflow_sci.assembly.model.region import Region, Sphere, even_points
 from kflow_sci.assembly.model.start import random_rotations, random_start
 from kflow_sci.assembly.molecule import Molecule
@@ -185,7 +185,7 @@ class Around:
 
     @property
     def _core_volume(self) -> float:
-        return sum(self.core.molecules[k].crystal_volume for k in self.core.kind)
+        return sum(likely_volume(self.core.molecules[k]) for k in self.core.kind)
 
     def setup(self, sample: int, dtype: torch.dtype) -> Setup:
         from scipy.spatial import cKDTree
@@ -272,7 +272,7 @@ class Given:
         stated = first.info.get("volume")
         if isinstance(stated, int | float) and 0 < stated < np.inf:
             return float(stated)
-        return sum(first.molecules[k].crystal_volume for k in first.kind) / len(first)
+        return sum(likely_volume(first.molecules[k]) for k in first.kind) / len(first)
 
     def setup(self, sample: int, dtype: torch.dtype) -> Setup:
         cluster = without_mirror_twins(self.clusters[0 if self.edit else sample])

@@ -56,7 +56,7 @@ def refuse_parts(mol: Mol, label: str) -> None:
     if 0 in numbers:
         raise MoleculeError(f"{label} holds a dummy atom (*): put what is attached there, [H] if nothing is")
     unknown = sorted({SYMBOLS[z] for z in numbers if np.isnan(COVALENT_RADIUS[z])})
-    if unknown:
+    if unknown and len(numbers) > 1:  # that a single atom is no molecule is said elsewhere
         raise MoleculeError(
             f"{label}: element {', '.join(unknown)} is not supported: "
             "use organic elements (H B C N O F Si P S Cl Br I …)"

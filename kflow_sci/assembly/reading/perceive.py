@@ -8,6 +8,8 @@ the top, so this module is to be imported where it is used.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float, Int
 from rdkit import Chem, rdBase
@@ -98,8 +100,10 @@ def _best_by_length(mol: Chem.Mol) -> Chem.Mol:
     best, least = mol, (np.inf, np.inf)
     single = Chem.Mol(mol)
     Chem.Kekulize(single, clearAromaticFlags=True)
+    # RDKit's stubs do not know that some of them are None.
+    structures: Any = Chem.ResonanceMolSupplier(single, _RESONANCE, _MAX_STRUCTURES)
     with rdBase.BlockLogs():
-        for structure in Chem.ResonanceMolSupplier(single, _RESONANCE, _MAX_STRUCTURES):
+        for structure in structures:
             if structure is None:
                 continue
             excess = 0.0

@@ -164,3 +164,15 @@ def test_bad_scenes_are_refused_in_one_line() -> None:
 def test_two_hundred_molecules_and_more() -> None:
     (cluster,) = propose(small_model(), [WATER, CO2], Request(copies=(200, 40), samples=1))
     assert len(cluster) == 240 and np.isfinite(cluster.positions).all()
+
+
+def test_elements_without_a_volume_in_crystals_are_made_at_a_given_density() -> None:
+    # Silane: Si-H 1.480 Å, Herzberg 1966; at 1 g/cm^3 (28.086 + 4 x 1.008) / 0.602214 = 53.33 Å^3.
+    corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / np.sqrt(3)
+    silane = Molecule.build(np.array([14, 1, 1, 1, 1]), np.vstack([np.zeros(3), 1.480 * corners]))[0]
+    made = propose(small_model(), silane, Request(copies=4, samples=1, density=1.0))[0]
+    assert made.info["volume"] == pytest.approx(53.33, abs=0.01)
+    with pytest.raises(MoleculeError, match="no crystal volume is known for Si: give the density"):
+        propose(small_model(), silane, Request(copies=4, samples=1))
+    around = surroundings(made, [WATER], Request(copies=3, there=4))
+    assert around.copies == 7 and np.isfinite(around.volume)

@@ -107,7 +107,7 @@ def test_molecules_outside_mmff_and_zwitterions_embed_too(smiles: str, formula: 
         ("CCO ethanol", "blank"),
         ("CC\nO", "blank"),
         ("C\x07C", "not valid"),
-        ("CC(=O)O.NCC", "2 separate molecules: give one, or each with its count: \"CC(=O)O\" 4 \"CCN\" 4"),
+        ("CC(=O)O.NCC", r'2 separate molecules: give one, or each with its count: "CC\(=O\)O" 4 "CCN" 4'),
         ("[Na+].[Cl-]", "salts"),
         ("[Ar]", "at least 2"),
         ("[Na+]", "at least 2"),

@@ -25,10 +25,13 @@ from kflow_sci.assembly.data.store import open_store
 from kflow_sci.assembly.model.batch import ClusterBatch, without_mirror_twins
 from kflow_sci.assembly.model.cluster_model import ClusterModel, ModelConfig
 from kflow_sci.assembly.model.dataset import ClusterDataset, crop
-from kflow_sci.assembly.model.validate import sample_scores, validate
+from kflow_sci.assembly.model.generate import load_model
+from kflow_sci.assembly.model.validate import room, sample_scores, validate
 from kflow_sci.assembly.scoring.frame import Frame
+from kflow_sci.checkpoint import load_checkpoint, save_checkpoint
 from kflow_sci.errors import ConfigError
 from kflow_sci.training.config import ClusterConfig, RivalConfig, TrainConfig
+from kflow_sci.training.folder import BEST
 from kflow_sci.training.module import FitResult, fit
 from kflow_sci.training.order import part_size, seeds_of_step
 
@@ -280,8 +283,21 @@ def train_clusters(
         "data_hash": data.data_hash,
         "data": {"train": len(data.train), "val": len(data.val)},
     }
-    return fit(config, model, batches, scores, config.out, header=header, device=device, start=start,
-               unit="clusters", show=show)  # fmt: skip
+    result = fit(config, model, batches, scores, config.out, header=header, device=device, start=start,
+                 unit="clusters", show=show)  # fmt: skip
+    if isinstance(config, TrainConfig) and config.room_samples and result.finished and result.first:
+        _give_room(result.folder / BEST, config, data.val)
+    return result
+
+
+def _give_room(path: Path, config: TrainConfig, clusters: Sequence[Cluster]) -> None:
+    """Write into finished weights the room that their samples need, see ``validate.room``."""
+    model, _ = load_model(path)
+    tensors, header = load_checkpoint(path)
+    found = room(
+        model, clusters, copies=config.validate_copies, samples=config.room_samples, seed=config.seed
+    )
+    save_checkpoint(path, tensors, {**header, "model": {**header["model"], "room": round(found, 4)}})
 
 
 def _outwards(centroid: np.ndarray) -> torch.Tensor:

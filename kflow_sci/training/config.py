@@ -125,6 +125,11 @@ class TrainConfig(ClusterConfig):
     contacts: int = setting("neighbours whose surfaces are looked at", low=1)
 
     steps_per_shell: tuple[int, ...] = setting("solver steps; one number per shell, or one for all", low=1)
+    room_samples: int = setting(
+        "samples per validation crystal that measure the room of the finished model; 0: it stays 1",
+        low=0,
+        default=0,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

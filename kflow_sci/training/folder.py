@@ -26,6 +26,8 @@ from typing import Any
 from kflow_sci.errors import ConfigError, OutputError
 from kflow_sci.files import atomic_write, reason
 
+BEST = "best.safetensors"
+
 
 class Table:
     """A csv file whose rows have a rising ``step``.
@@ -83,7 +85,7 @@ class RunFolder:
         self.path = Path(path)
         self.config = self.path / "config.yaml"
         self.state = self.path / "state.safetensors"
-        self.best = self.path / "best.safetensors"
+        self.best = self.path / BEST
         self.last = self.path / "last.safetensors"
         self.metrics = self.path / "metrics.csv"
         self.validation = self.path / "validation.csv"

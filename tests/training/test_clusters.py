@@ -176,6 +176,17 @@ def test_a_cluster_model_trains_and_its_weights_generate(store: Path, tmp_path: 
     assert len(cluster) == 5
 
 
+def test_a_finished_model_is_given_the_room_that_its_samples_need(store: Path, tmp_path: Path) -> None:
+    config = config_for(store, tmp_path / "run", room_samples=2)
+    rooms = []
+    for _ in range(2):  # the second call finds the run finished
+        train_clusters(config, device="cpu", show=False)
+        model, header = load_model(tmp_path / "run" / "best.safetensors")
+        assert header["step"] == 3 and 0.5 < model.config.room < 2.5 and model.config.room != 1.0
+        rooms.append(model.config.room)
+    assert rooms[0] == rooms[1]
+
+
 def test_an_interrupted_cluster_run_continues_to_the_same_weights(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

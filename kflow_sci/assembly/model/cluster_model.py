@@ -63,6 +63,8 @@ class ModelConfig:
         rotation_weight: Weight of the squared rotation error (rad²) against the squared translation error (in
             units of the molecule's cube edge).
         steps: Default steps per shell of the sampler.
+        room: Volume of a finished cluster over that of its start. Disordered clusters are looser in the middle than at
+            the rim; ``validate.room`` finds the factor with which their middle has the volume asked for.
     """
 
     transform: str = "graph"
@@ -78,6 +80,7 @@ class ModelConfig:
     neighbours: int = 16
     contacts: int = 8
     steps: tuple[int, ...] = (6, 5, 5)
+    room: float = 1.0
 
     def __post_init__(self) -> None:
         if self.transform not in TRANSFORMS:
@@ -225,9 +228,9 @@ class ClusterModel(nn.Module):
     ) -> tuple[Pose, Solution]:
         """Walk from a start to a cluster.
 
-        The centroids of the result are scaled about their mean to the radius of gyration of the start: the volume
-        that was asked for is kept, whatever the network thinks of it. With a known cluster it is the known one's; with
-        held copies nothing is scaled.
+        The centroids of the result are scaled about their mean to the radius of gyration of the start times the cube
+        root of ``room``: the volume that was asked for is kept, whatever the network thinks of it. With a known cluster
+        its own radius is kept; with held copies nothing is scaled.
 
         Args:
             batch: Molecules, kinds, parities and lengths; its pose is ignored.
@@ -276,8 +279,8 @@ class ClusterModel(nn.Module):
         pose = from_chart(solution.x, base)
         if hold:
             return pose, solution
-        like = start if known is None else known.pose
-        return Pose(at_volume_of(pose.centroid, like.centroid, batch.mask), pose.rotation), solution
+        like = start.centroid * self.config.room ** (1.0 / 3.0) if known is None else known.pose.centroid
+        return Pose(at_volume_of(pose.centroid, like, batch.mask), pose.rotation), solution
 
 
 def at_volume_of(

@@ -133,7 +133,8 @@ def propose(
         known = [one.known for one in setups if one.known is not None]
         held = np.stack([one.held for one in setups])
         free = scene.region is None and not known and not held.any()
-        apart = StepApart.of(clusters_at(start, scene.molecules, parity, kind), keep_volume=free)
+        begin = clusters_at(start, scene.molecules, parity, kind)
+        apart = StepApart.of(begin, model.config.room if free else None)
         settle: list[SettlePose] = [apart] if request.contacts else []
         if scene.region is not None:
             settle.append(Confine(apart, scene.region))

@@ -46,18 +46,20 @@ class StepApart:
     iterations: int = 6
 
     @classmethod
-    def of(cls, clusters: Sequence[Cluster], keep_volume: bool = False) -> StepApart:
+    def of(cls, clusters: Sequence[Cluster], room: float | None = None) -> StepApart:
         """For clusters of these molecules and hands, wherever they are.
 
         Args:
             clusters: As many copies in each.
-            keep_volume: Bring clusters to the radius of gyration that these have.
+            room: Bring clusters to the radius of gyration that these have at so many times the volume.
 
         Raises:
             ClusterError: see ``Parting.of``.
         """
         body = [p * c.molecules[k].positions for c in clusters for k, p in zip(c.kind, c.parity, strict=True)]
-        radius = _gyration(np.stack([c.centroid for c in clusters])) if keep_volume else None
+        radius = None
+        if room is not None:
+            radius = _gyration(np.stack([c.centroid for c in clusters])) * room ** (1.0 / 3.0)
         return cls(Parting.of(clusters), np.concatenate(body), radius)
 
     def __call__(self, pose: Pose, s: Float[torch.Tensor, " batch"]) -> Pose:

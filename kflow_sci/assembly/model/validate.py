@@ -6,8 +6,10 @@ at all; samples of any method, scored against the crystal, say what a user would
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import roma
@@ -24,9 +26,11 @@ from kflow_sci.assembly.model.request import Request
 from kflow_sci.assembly.scoring.frame import Frame
 from kflow_sci.assembly.scoring.matching import matched_pm
 from kflow_sci.assembly.scoring.measures import usable
-from kflow_sci.assembly.scoring.packing import clash_pairs, gyration_volume
+from kflow_sci.assembly.scoring.packing import clash_pairs, gyration_volume, voronoi_volume
 from kflow_sci.flow.path import Path
 from kflow_sci.flow.rigid import sample_rigid
+
+_ROOM_ROUNDS = 2
 
 
 @torch.no_grad()
@@ -83,6 +87,38 @@ def validate(
     scores = sample_scores(drawn, clusters, copies)
     model.train(was_training)
     return {"angle_before": float(before.mean()), "angle": float(after.mean()), **scores}
+
+
+def room(
+    model: ClusterModel, clusters: Sequence[Cluster], *, copies: int, samples: int, seed: int = 0
+) -> float:
+    """The ``ModelConfig.room`` with which samples are on average as dense in the middle as the true clusters.
+
+    Args:
+        model: The model; what room it has does not matter, and it keeps that.
+        clusters: True clusters that the model was not trained on.
+        copies: Molecules per cluster.
+        samples: Per true cluster.
+        seed: Of the samples.
+
+    Returns:
+        A factor. Cells grow a little less than the volume of the cluster, as some are open, so it is found by steps.
+    """
+    found, tried = 1.0, copy.copy(model)
+    for _ in range(_ROOM_ROUNDS):
+        tried.config = replace(model.config, room=found)
+        request = Request(copies=copies, samples=samples, seed=seed)
+        logs = []
+        for cluster in clusters:
+            truth = _cell(crop(cluster, copies))
+            logs += [math.log(truth / _cell(c)) for c in propose(tried, cluster.molecules[0], request)]
+        found *= math.exp(float(np.mean(logs)))
+    return found
+
+
+def _cell(cluster: Cluster) -> float:
+    frame = Frame.of(cluster)
+    return voronoi_volume(frame.positions, frame.molecule, frame.centre)
 
 
 def sample_scores(

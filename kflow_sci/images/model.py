@@ -8,6 +8,7 @@ their values.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path as FilePath
@@ -24,7 +25,7 @@ from kflow_sci.flow.objective import shell_weights, stratified_times
 from kflow_sci.flow.path import Path
 from kflow_sci.flow.residual import Residual
 from kflow_sci.flow.schedule import ShellSchedule
-from kflow_sci.flow.solve import Solution, Steer, solve
+from kflow_sci.flow.solve import RUNGE_KUTTA, Solution, Steer, solve
 from kflow_sci.images.config import ImageConfig
 from kflow_sci.images.networks import make_net
 from kflow_sci.images.shells import ImageShells
@@ -159,7 +160,7 @@ class ImageModel(nn.Module):
                 known = ", ".join(names) or "none: it was trained without"
                 raise ImageError(f"condition '{name}' is unknown to this model; known are {known}")
             given = value.tolist() if isinstance(value, Tensor) else value
-            each = [given] * n if isinstance(given, str | int) else list(given)
+            each = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given] * n
             if len(each) != n:
                 raise ImageError(
                     f"{len(each)} values of condition '{name}' for {n} samples: give one, or one each"
@@ -183,6 +184,8 @@ class ImageModel(nn.Module):
         n: int,
         plan: Sequence[tuple[float, Told]] = ((0.0, {}),),
         guidance: float | Sequence[float] | None = None,
+        *,
+        velocity: bool = False,
     ) -> ByScale:
         """What the net predicts (endpoint or velocity) under a plan of conditions, for ``flow.solve``.
 
@@ -190,9 +193,11 @@ class ImageModel(nn.Module):
             n: Number of samples.
             plan: ``(k, what is told from scale k on)``; the first k is 0.
             guidance: Weight of what the condition adds, one number or one per shell; None or 1 for plain conditioning.
+            velocity: Answer with the velocity also where the net is asked for the residual, whose velocity is known
+                to the end of every window.
 
         Raises:
-            ImageError: guidance without a condition, or a scale outside the shells.
+            ImageError: guidance without a condition or not finite, or a scale outside the shells.
             ScheduleError: a plan that does not begin at 0 and rise, or weights that do not fit the shells.
         """
         shells, path = self.schedule.n_shells, self.path()
@@ -204,9 +209,15 @@ class ImageModel(nn.Module):
                 "guidance strengthens a condition, but none is given: give a label, or leave it out"
             )
         weights = [float(guidance)] * shells if isinstance(guidance, int | float) else guidance
+        if not all(math.isfinite(w) for w in weights or ()):
+            raise ImageError(f"guidance is {guidance}: give finite numbers, 1 for plain conditioning")
         null = self.null(n)
         steps = [(k, self.told(n, values) if values else null) for k, values in plan]
-        return ByScale(self._predict, path, steps, null=null, guidance=weights)
+        net = self._velocity if velocity and self.config.prediction == "residual" else self._predict
+        return ByScale(net, path, steps, null=null, guidance=weights)
+
+    def _velocity(self, x: Tensor, s: Tensor, condition: Tensor) -> Tensor:
+        return Residual(self.path(), self.config.variance).velocity(self(x, s, condition), x, s)
 
     def _predict(self, x: Tensor, s: Tensor, condition: Tensor) -> Tensor:
         answer = self(x, s, condition)
@@ -288,13 +299,16 @@ class ImageModel(nn.Module):
             start = self.start(n, generator)
         if start.shape != (n, *config.shape):
             raise ImageError(f"the start has shape {tuple(start.shape)}, expected {(n, *config.shape)}")
+        method = method or config.method
+        # A steering changes endpoints, and is refused by solvers that ask for the velocity where these do not tell it.
+        follows = config.prediction == "residual" and method in RUNGE_KUTTA and not steer
         return solve(
-            self.field(n, planned, guidance),
+            self.field(n, planned, guidance, velocity=follows),
             start,
             self.path(),
             per_shell,
-            method=method or config.method,
-            prediction="velocity" if config.prediction == "velocity" else "endpoint",
+            method=method,
+            prediction="velocity" if follows or config.prediction == "velocity" else "endpoint",
             steer=steer,
             keep=keep,
         )

@@ -130,6 +130,8 @@ def test_a_sample_depends_on_the_seed_and_nothing_else() -> None:
         ({"plan": [(0, {"colour": "red"})]}, "condition 'colour' is unknown to this model; known are class, ink"),
         ({"plan": [(0, {}), (4, {"class": "a"})]}, r"scale is 4, outside \[0, 3\]: the model has 3 shells"),
         ({"label": "a", "guidance": [1.0, 2.0]}, "2 guidance weights for 3 shells"),
+        ({"label": "a", "guidance": float("nan")}, "guidance is nan: give finite numbers"),
+        ({"label": 1.5}, "class '1.5' is unknown to this model: choose a, b, c"),
         ({"drop": 1.5}, r"drop is 1.5, outside \[0, 1\]"),
         ({"steps": 2}, "2 steps for 3 shells"),
         ({"method": "leap"}, "solver 'leap' is unknown"),

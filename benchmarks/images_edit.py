@@ -2,10 +2,10 @@
 
     python benchmarks/images_edit.py
 
-Writes beside this script ``images_edit.md`` and ``.csv``, ``images_edit_energy.md`` and ``.csv``, and five pictures
-(``_vary``, ``_given``, ``_flow_kflow``, ``_flow_plain``, ``_spectra``). The nets are strict K-Flow in Haar wavelets and
-plain flow matching of ``images_faces.py``; the shells are those of the wavelets: 6 × 6, the details up to 12 × 12, and
-those up to 24 × 24.
+Writes beside this script ``images_edit.md`` and ``.csv``, ``images_edit_energy.md`` and ``.csv``, and into
+``docs/figures`` ``images_edit_vary``, ``_given``, ``_flow_kflow``, ``_flow_plain`` and ``_spectra``. The nets are
+strict K-Flow in Haar wavelets and plain flow matching of ``images_faces.py``; the shells are those of the wavelets:
+6 × 6, the details up to 12 × 12, and those up to 24 × 24.
 
 *Vary*: of 12 samples the noise of the coarse shells is frozen and that of the last one drawn anew 8 times, and the
 reverse. *Edit*: of 12 held-out faces the coarse shells (or the last) are kept and the rest generated 8 times. Scores
@@ -93,7 +93,7 @@ def main() -> None:
     vary_picture, edit_picture = [], []
 
     def beside(ending: str) -> str:
-        return str(options.out.with_name(f"{options.out.name}_{ending}.png"))
+        return str(options.figures / f"images_edit_{ending}.png")
 
     for method in CHOSEN:
         model = net_of(METHODS[method], options.runs, options.train_steps)

@@ -2,10 +2,10 @@
 
     python benchmarks/images_faces.py
 
-Writes ``images_faces.md``, ``images_faces.csv`` and ``images_faces.png`` beside this script. All nets, batches, steps
-and noises are the same (``configs/images/faces_*.yaml``); only the shells and their windows differ. The nets are kept
-in ``--runs`` and trained where they are missing (about two minutes each on a free core); ``images_restore.py`` and
-``images_edit.py`` use them too.
+Writes ``images_faces.md`` and ``images_faces.csv`` beside this script and ``docs/figures/images_faces.png``. All nets,
+batches, steps and noises are the same (``configs/images/faces_*.yaml``); only the shells and their windows differ. The
+nets are kept in ``--runs`` and trained where they are missing (about two minutes each on a free core);
+``images_restore.py`` and ``images_edit.py`` use them too.
 
 Of the 100 faces that come with scikit-image 20 are held out, and 10 are kept for choices. The other 70, with their
 mirror images and all four windows of 24 pixels, are too few to learn from alone, so windows of nine photographs that
@@ -194,12 +194,16 @@ def arguments(about: str | None, name: str) -> argparse.ArgumentParser:
     parser.add_argument("--train-steps", type=int, help="instead of those of the configs, for a quick look")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=HERE / name)
+    parser.add_argument("--figures", type=Path, default=HERE.parent / "docs" / "figures")
     return parser
 
 
 def main() -> None:
     """Train what is missing, sample, score, draw, and write the table."""
     parser = arguments(__doc__, "images_faces")
+    parser.add_argument(
+        "--methods", nargs="+", choices=list(METHODS), default=list(METHODS), metavar="METHOD"
+    )
     parser.add_argument("--samples", type=int, default=128)
     parser.add_argument("--calls", type=int, nargs="+", default=list(CALLS))
     options = parser.parse_args()
@@ -220,8 +224,8 @@ def main() -> None:
     rows.append({"method": "floor: the training faces", "samples": len(known), **scores(known)})
     noise = look_alike(known, options.samples, generator)
     rows.append({"method": "floor: Gaussian noise like them", "samples": len(noise), **scores(noise)})
-    for method, name in METHODS.items():
-        model = net_of(name, options.runs, options.train_steps)
+    for method in options.methods:
+        model = net_of(METHODS[method], options.runs, options.train_steps)
         for calls in options.calls:
             start = torch.Generator().manual_seed(options.seed)
             found = model.sample(options.samples, start, calls, label="face")
@@ -229,7 +233,7 @@ def main() -> None:
             rows.append({"method": method, "calls": found.calls, "samples": len(x), **scores(x)})
             print(*rows[-1].values(), sep="  ", flush=True)
         shown.append(x[:12])
-    write_grid(to_bytes(torch.cat(shown)), options.out.with_suffix(".png"), columns=12)
+    write_grid(to_bytes(torch.cat(shown)), options.figures / "images_faces.png", columns=12)
     columns = [
         Column("method", "method"),
         Column("calls", "network calls", 0),
@@ -242,7 +246,7 @@ def main() -> None:
         "# Faces of 24 × 24 pixels\n\n"
         f"{len(unseen)} unseen faces are the reference (95 % interval over them); seed {options.seed}, "
         f"kflow_sci {__version__}. What the columns mean stands in `images_faces.py`. Rows of the picture: unseen "
-        f"faces, then samples of {', '.join(METHODS)}, {options.calls[-1]} calls."
+        f"faces, then samples of {', '.join(options.methods)}, {options.calls[-1]} calls."
     )
     write_markdown(options.out.with_suffix(".md"), rows, columns, above=above)
     write_csv(options.out.with_suffix(".csv"), rows)

@@ -37,6 +37,8 @@ class Informed:
         given: What it answers: ``endpoint`` or ``velocity``.
         keep: What is known; its transform need not be that of the path.
         rounds: Of conjugate gradients, each with one backward pass; 0 only puts in what is known.
+        limit: Largest norm of a correction, as a multiple of what is known and missed. Shells that are done cannot be
+            corrected any more, and those that still can would be bent out of shape to make up for them.
 
     Raises:
         ScheduleError: negative rounds.
@@ -60,6 +62,7 @@ class Informed:
     given: str
     keep: Clamp
     rounds: int = 1
+    limit: float = float("inf")
 
     def __post_init__(self) -> None:
         if self.rounds < 0:
@@ -108,7 +111,7 @@ class Informed:
         spread = torch.where(begun, (1.0 - alpha).square() / alpha.clamp(min=_BEGUN), torch.zeros_like(alpha))
         rest = self._known((self.keep.known.to(endpoint) - endpoint).detach())
         moved, along = torch.zeros_like(rest), rest
-        size = _dot(rest, rest)
+        size = missed = _dot(rest, rest)
         for i in range(self.rounds):
             last = i == self.rounds - 1
             (back,) = torch.autograd.grad(endpoint, x, along, retain_graph=not last)
@@ -123,7 +126,8 @@ class Informed:
                 rest + torch.where(size > 0, new / size.clamp(min=torch.finfo(size.dtype).tiny), 0.0) * along
             )
             size = new
-        return moved
+        length, most = _dot(moved, moved).sqrt(), self.limit * missed.sqrt()
+        return torch.where(length > most, moved * (most / length.clamp(min=1e-30)), moved)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

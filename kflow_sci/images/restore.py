@@ -136,7 +136,7 @@ class Restored(NamedTuple):
 
 
 def told_shells(path: Path, degradation: Degradation, shape: tuple[int, int, int]) -> int:
-    """How many shells of a path, from the coarsest on, the operator lets through untouched.
+    """How many shells of a path, from the coarsest on, are let through untouched and done before the others begin.
 
     Example:
         >>> path = Path(WaveletTransform((8, 8), "haar", 2), ShellSchedule.equal(3))
@@ -150,7 +150,11 @@ def told_shells(path: Path, degradation: Degradation, shape: tuple[int, int, int
         probe - mix(keep.path.transform, keep.known, torch.zeros_like(probe), keep.weights)
     )
     share = lost.sum(0) / path.transform.energy(probe).sum(0)
-    return int((share < _LOST).to(torch.int).cumprod(0).sum())
+    found = int((share < _LOST).to(torch.int).cumprod(0).sum())
+    windows = path.schedule.windows
+    while 0 < found < len(windows) and windows[found - 1][1] > windows[found][0]:
+        found -= 1
+    return found
 
 
 def restore_images(
@@ -211,7 +215,7 @@ def restore_images(
     for i in range(draws):
         turned = mirrors and i % 2 == 1
         known = keep.known.flip(-1) if turned else keep.known
-        informed = Informed(field, path, given, replace(keep, known=known), rounds)
+        informed = Informed(field, path, given, replace(keep, known=known), rounds, limit=1.0)
         start = model.start(len(observed), generator)
         with torch.no_grad():
             found = solve(informed, start, path, spent, method=model.config.method, prediction="endpoint")

@@ -84,3 +84,20 @@ def test_a_finished_shell_has_nothing_left_to_say() -> None:
     field = lambda x, s: torch.cat([x[:, :KNOWN], 3.0 * x[:, :1].expand(-1, N - KNOWN)], 1)  # noqa: E731
     s = torch.full((2,), 0.5)
     assert torch.equal(Informed(field, path, "endpoint", given, 2)(x, s), field(x, s))
+
+
+def test_a_correction_is_no_longer_than_its_limit_allows() -> None:
+    x, known = torch.randn(2, 3, N, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    field, path, s = (
+        exact_field(covariance()),
+        coordinate_path([N]),
+        torch.full((3,), 0.3, dtype=torch.float64),
+    )
+    bare = field(x, s)
+    free, held = (
+        Informed(field, path, "endpoint", keep(known), KNOWN, limit)(x, s) - bare
+        for limit in (float("inf"), 0.1)
+    )
+    missed = (known - bare)[:, :KNOWN].norm(dim=1)
+    assert (free[:, KNOWN:].norm(dim=1) > 0.1 * missed).any()
+    assert (held[:, KNOWN:].norm(dim=1) <= 0.1 * missed + 1e-12).all()

@@ -76,6 +76,9 @@ def test_shells_that_the_operator_lets_through_take_one_step_each() -> None:
     model = small_model(conditions={}, transform="wavelet")
     assert told_shells(model.path(), smaller((1, 8, 8), 2), (1, 8, 8)) == 2
     assert told_shells(model.path(), blurred((1, 8, 8), 1.0), (1, 8, 8)) == 0
+    for overlap, told in ((0.0, 2), (0.5, 0), (1.0, 0)):  # with overlap none is done before the last begins
+        path = small_model(conditions={}, transform="wavelet", overlap=overlap).path()
+        assert told_shells(path, smaller((1, 8, 8), 2), (1, 8, 8)) == told
     assert told_shells(small_model(transform="fourier").path(), blurred((1, 8, 8), 0.01), (1, 8, 8)) == 3
     done = smaller((1, 8, 8), 2)
     seen: list[float] = []

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from kflow_sci.cli.image.common import Call, of_a_model, write_image
+from kflow_sci.cli.voice import give
 
 
 @click.command("edit")
@@ -45,7 +46,8 @@ def command(
     model = studio.model
     weigh = {"below": below, "above": above}[keep](model.schedule.n_shells, scale)
     given = studio.read(image)
-    out = call.folder(["edit.png", *(f"edit-{i}.png" for i in range(count))])
+    names = ["edit.png", *(f"edit-{i}.png" for i in range(count))]
+    out = call.folder(names)
     known = studio.encode(given)
     steer = Clamp(model.path(), known.expand(count, -1, -1, -1), weigh)
     found = model.sample(count, call.generator(), call.steps, label=label, steer=[steer])
@@ -53,4 +55,5 @@ def command(
     write_grid(np.concatenate([studio.as_bytes(known), shown]), out / "edit.png")
     for i, one in enumerate(shown):
         write_image(one, out / f"edit-{i}.png")
+    give(folder=out, files=names, calls=found.calls)
     click.echo(f"{count} variants that keep what is {keep} scale {scale:g}: {out / 'edit.png'}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from kflow_sci.cli.image.common import Call, of_a_model, write_image
+from kflow_sci.cli.voice import give
 from kflow_sci.errors import ImageError
 
 
@@ -87,6 +88,7 @@ def command(
         mirrors=settings.mirrors,
     )
     found, plain = restored.images.cpu(), done.naive(observed)
+    give(folder=out, files=["restore.png"], calls=restored.calls)
     if truth is None:
         write_image(to_bytes(found)[0], out / "restore.png")
         click.echo(
@@ -99,9 +101,11 @@ def command(
     write_grid(rows.reshape(-1, *rows.shape[2:]), out / "restore.png", columns=len(columns))
     before, after = (float(psnr(part, truth).mean()) for part in (plain, found))
     without = "bicubic" if done.factor > 1 else "as it is"
+    give(images=len(truth), psnr=after, psnr_without=before)
     alike = ""
     if min(shape[1:]) >= 11:  # the window of SSIM
         one, two = (float(ssim(part, truth).mean()) for part in (plain, found))
+        give(ssim=two, ssim_without=one)
         alike = f", SSIM {one:.3f} and {two:.3f}"
     click.echo(
         f"{len(truth)} held-out images {done.name}: PSNR {before:.2f} dB {without}, {after:.2f} dB restored{alike} "

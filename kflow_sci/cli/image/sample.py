@@ -9,6 +9,7 @@ import click
 
 from kflow_sci.cli.common import command_line, progress_bar
 from kflow_sci.cli.image.common import Call, of_a_model, shells_of_states
+from kflow_sci.cli.voice import give
 from kflow_sci.errors import ImageError
 from kflow_sci.files import atomic_write
 
@@ -106,6 +107,7 @@ def command(
     }
     with atomic_write(out / "samples.json") as beside:
         beside.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    give(folder=out, files=list(FILES), **about)
     click.echo(f"{count} images with {calls} network calls each: {out / 'samples.png'}")
 
 

@@ -10,6 +10,7 @@ import click
 
 from kflow_sci.cli.common import out_dir, refuse_overwrite
 from kflow_sci.cli.image.common import Call, of_a_model
+from kflow_sci.cli.voice import give
 from kflow_sci.files import atomic_write
 
 if TYPE_CHECKING:
@@ -81,6 +82,9 @@ def command(
             for j in range(spectrum.n_shells):
                 numbers = (spectrum.scale[j], spectrum.dimension[j], *(part[j] for part in mean), error[j])
                 writer.writerow([name, len(spectrum.energy), j, *(f"{float(v):.6g}" for v in numbers)])
+    energy = {name: spectrum.energy.mean(0).tolist() for name, spectrum in spectra.items()}
+    files = list(FILES if "samples" in spectra else FILES[:2])
+    give(folder=call.out, files=files, energy=energy)
     sizes = ", ".join(f"{len(one.energy)} {name}" for name, one in spectra.items())
     click.echo(f"{sizes}, {transform.n_shells} shells: {call.out / 'spectrum.png'}")
 

@@ -110,6 +110,20 @@ def test_restoring_held_out_faces_reports_psnr_beside_bicubic(
         assert (out / "restore.png").is_file()
 
 
+def test_json_gives_what_the_words_say(
+    faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["restore", "--enlarge", "2", "--draws", "1"], ["spectrum"], ["sample"]):
+        out = tmp_path / words[0]
+        more = ["--n", "2", "--out", str(out), "--json"]
+        assert main(["image", words[0], str(faces), *words[1:], *more]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert all((out / name).is_file() for name in told["files"])
+        if words[0] == "restore":
+            assert told["images"] == 2 and told["calls"] == 6
+            assert {"psnr", "psnr_without", "ssim", "ssim_without"} <= set(told)
+
+
 def test_a_small_image_is_enlarged(faces: Path, tmp_path: Path) -> None:
     Image.new("L", (12, 12), 90).save(tmp_path / "x.png")
     words = ["image", "restore", str(faces), str(tmp_path / "x.png"), "--enlarge", "2", "--draws", "1"]

@@ -166,7 +166,8 @@ def test_ctrl_c_ends_in_one_line_and_the_run_can_go_on(tmp_path: Path) -> None:
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to parent and workers
     _, errors = run.communicate(timeout=60)
     assert run.returncode == 130
-    assert errors.splitlines()[-1] == "kflow: interrupted" and "Traceback" not in errors
+    last = errors.splitlines()[-1]
+    assert last == "kflow: interrupted: the same command goes on from there" and "Traceback" not in errors
     assert not out.exists()
     report = build_store(cifs, out, 5)
     assert report.reused > 0 and report.clusters == 96

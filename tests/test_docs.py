@@ -142,14 +142,16 @@ KFLOW, PLAIN = "K-Flow", "plain flow matching"
 DIFFERENCE = f"{KFLOW} − {PLAIN}"
 QUOTED = {
     "README.md": [
-        (KFLOW, "gyration_error", 3),
+        (KFLOW, "density_error", 3),
         (KFLOW, "matched_pm", 2),
         (KFLOW, "overlay_n", 2),
-        (PLAIN, "gyration_error", 3),
+        (PLAIN, "density_error", 3),
         (PLAIN, "matched_pm", 2),
         (PLAIN, "overlay_n", 2),
+        ("PackMol, true density", "density_error", 3),
         ("PackMol, true density", "matched_pm", 2),
         ("PackMol, true density", "overlay_n", 2),
+        ("random ball, true density", "density_error", 3),
         ("random ball, true density", "matched_pm", 2),
         ("random ball, true density", "overlay_n", 2),
         (DIFFERENCE, "overlay_n", 2),
@@ -164,7 +166,7 @@ QUOTED = {
     ],
     "examples/benchmark.ipynb": [(DIFFERENCE, "overlay_n", 2)],
     "kflow_sci/weights/assembly.md": [
-        (KFLOW, "gyration_error", 3),
+        (KFLOW, "density_error", 3),
         (KFLOW, "matched_pm", 2),
         (KFLOW, "overlay_n", 2),
     ],

@@ -118,7 +118,7 @@ def train_classifier(
         images: What it learns from; keep held-out images out of it.
         condition: Which condition is the class.
         seed: Of the first weights, the order and the dropout.
-        epochs: How often every image is seen; fixed beforehand, nothing is chosen by held-out images.
+        epochs: How often every image is seen. The default was picked in a few runs that showed held-out accuracy.
         batch_size: Images at a time.
         learning_rate: Largest, of AdamW; it rises and falls over the training.
         width: See ``Classifier``.

@@ -49,31 +49,28 @@ PLAIN, STRICT = "plain flow matching", "strict K-Flow"
 METHODS = {PLAIN: "digits_small_plain", "K-Flow": "digits_small_kflow", STRICT: "digits_small_strict"}
 CALLS = (8, 16, 32, 64)
 SHELLS = 4  # Fourier shells of equal energy in which the pixels are compared
-SOLVER, CALLS_PER_STEP = "shell_midpoint", 2
+SOLVER, CALLS_PER_STEP = "heun", 2
 STEPS = 1500
 COLORS = ("#22262b", "#3d5fe0", "#d08020")
 
 # What was tried: one net each, which differs from the config of the plain flow in this alone.
-_PCA: dict[str, Any] = {"transform": "pca", "cut": "even"}
+_MODES: dict[str, Any] = {"transform": "pca", "cut": "even", "shells": (10.0,)}
+_HAAR: dict[str, Any] = {"transform": "wavelet", "cut": "even", "wavelet": "haar", "shells": 2}
 CANDIDATES: dict[str, dict[str, Any]] = {
     "plain, residual by Fourier rings": {},
-    "two rings, overlap 0.5, long last shell": {"shells": 2, "overlap": 0.5, "widths": (1.0, 9.0)},
-    "ten modes and the others, overlap 0.5, long last shell": {
-        **_PCA,
-        "shells": (10.0,),
+    "ten modes and the others, overlap 0.5": {**_MODES, "overlap": 0.5},
+    "plain, residual by modes": {**_MODES, "shells": (1.0, 8.0, 24.0)},
+    "plain, velocity": {"prediction": "velocity"},
+    "ten modes and the others, overlap 0.8": {**_MODES, "overlap": 0.8},
+    "two rings, overlap 0.5": {"shells": 2, "overlap": 0.5},
+    "28 modes and the others, 3 : 1, overlap 0.5": {
+        **_MODES,
+        "shells": (28.0,),
+        "widths": (3.0, 1.0),
         "overlap": 0.5,
-        "widths": (1.0, 9.0),
     },
-    "plain, residual by modes": {**_PCA, "shells": (1.0, 8.0, 24.0)},
-    "two rings, overlap 0.8": {"shells": 2, "overlap": 0.8},
-    "plain, endpoint": {"prediction": "endpoint"},
-    "Haar, two shells, overlap 0.7": {
-        "transform": "wavelet",
-        "cut": "even",
-        "wavelet": "haar",
-        "shells": 2,
-        "overlap": 0.7,
-    },
+    "Haar, two shells, overlap 0.7": {**_HAAR, "overlap": 0.7},
+    "ten modes and the others, overlap 0.5, balanced": {**_MODES, "overlap": 0.5, "weighting": "balanced"},
 }
 
 Found = Mapping[str, Sequence[Mapping[str, float | None]]]

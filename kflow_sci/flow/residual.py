@@ -77,6 +77,27 @@ class Residual:
         keep = self.path.transform.filter(x, alpha * (sigma / root).square())
         return keep + self.path.transform.filter(answer, sigma * (1.0 - alpha) / root)
 
+    def velocity(
+        self, answer: Float[Tensor, "batch ..."], x: Float[Tensor, "batch ..."], s: Float[Tensor, " batch"]
+    ) -> Float[Tensor, "batch ..."]:
+        """The velocity that an answer means, ``S(α′(ασ² − (1−α))/D) x + S(α′σ/√D) r``.
+
+        Unlike that of an endpoint it is known to the end of a window: nothing is divided by 1 − α. So solvers that ask
+        there (``heun``, ``rk4``) can be used.
+
+        Example:
+            >>> from kflow_sci.flow.exact import coordinate_path
+            >>> guess, x = Residual(coordinate_path([1]), (4.0,)), torch.tensor([[3.0]])
+            >>> guess.velocity(torch.ones(1, 1), x, torch.tensor([0.0]))  # endpoint 2, noise 3
+            tensor([[-1.]])
+            >>> guess.velocity(torch.ones(1, 1), x, torch.tensor([1.0]))  # the limit of (endpoint − x)/(1 − α)
+            tensor([[4.]])
+        """
+        alpha, sigma, root = self._parts(s)
+        _, rate = self.path.schedule.progress(s)
+        kept = self.path.transform.filter(x, rate * (alpha * sigma.square() - (1.0 - alpha)) / root.square())
+        return kept + self.path.transform.filter(answer, rate * sigma / root)
+
     def target(
         self, x0: Float[Tensor, "batch ..."], x1: Float[Tensor, "batch ..."], s: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch ..."]:

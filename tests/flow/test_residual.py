@@ -44,6 +44,15 @@ def test_what_is_asked_for_has_variance_one_in_every_shell_at_every_time() -> No
         assert torch.allclose(GUESS.target(x0, x1, s).var(0), torch.ones(3, dtype=torch.float64), atol=0.02)
 
 
+def test_the_right_answer_gives_the_velocity_of_the_path_also_at_the_end_of_a_window() -> None:
+    x0, x1, s = pair(50)
+    for times in (s, torch.ones_like(s)):
+        point = PATH.sample(x0, x1, times)
+        assert torch.allclose(
+            GUESS.velocity(GUESS.target(x0, x1, times), point.x, times), point.v, atol=1e-12
+        )
+
+
 @pytest.mark.parametrize("variance", [(1.0,), (1.0, 0.0), (1.0, float("nan"))])
 def test_variances_must_be_positive_and_one_per_shell(variance: tuple[float, ...]) -> None:
     with pytest.raises(ScheduleError, match="expected 2 positive numbers, one per shell"):

@@ -32,6 +32,17 @@ CODE = re.compile(r"^(?:```.*?^```|(?: {4}.*\n)+)", re.DOTALL | re.MULTILINE)
 HELP = "<!-- help of all commands -->"
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Put what was measured on images, ``images_*.md``, below the page on images."""
+    measured = [path.name for path in sorted((ROOT / "docs").glob("images_*.md"))]
+    for section in config.nav or []:
+        for pages in section.values():
+            for entry in pages if isinstance(pages, list) else []:
+                if isinstance(entry, dict) and entry.get("Images") == "images.md":
+                    entry["Images"] = ["images.md", *measured]
+    return config
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what is lent."""
     for pattern in LENT:

@@ -156,6 +156,7 @@ QUOTED = {
         ("random ball, true density", "overlay_n", 2),
         (DIFFERENCE, "overlay_n", 2),
         (DIFFERENCE, "density_error", 3),
+        (DIFFERENCE, "gyration_error", 3),
     ],
     "docs/numbers.md": [
         ("the crystal itself, renumbered", "pm_center", 2),
@@ -163,6 +164,7 @@ QUOTED = {
         (KFLOW, "overlay_n", 2),
         (DIFFERENCE, "overlay_n", 2),
         (DIFFERENCE, "density_error", 3),
+        (DIFFERENCE, "gyration_error", 3),
     ],
     "examples/benchmark.ipynb": [(DIFFERENCE, "overlay_n", 2)],
     "kflow_sci/weights/assembly.md": [

@@ -88,6 +88,7 @@ def search(
         PackingError: an option is out of range, or no trial gave a crystal.
         WorkError: a worker was killed.
         OutputError: the folder cannot be written.
+        KeyboardInterrupt: interrupted before any crystal was there.
     """
     check_options(trials, keep, seconds, workers)
     if workers > 1 and folder is None:
@@ -100,6 +101,8 @@ def search(
     took = time.monotonic() - began
     failures = Counter(str(row["failure"]) for row in rows if "failure" in row)
     crystals = crystals_of(rows, proposal.molecules)
+    if not crystals and stopped == "interrupted":
+        raise KeyboardInterrupt
     if not crystals:
         reasons = ", ".join(f"{reason} {count}" for reason, count in failures.most_common(3)) or stopped
         raise PackingError(

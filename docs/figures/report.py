@@ -3,8 +3,7 @@
     kflow assemble "CC(=O)Oc1ccccc1C(=O)O" --samples 10 --seed 0 --out demo
     python docs/figures/report.py demo/report.html
 
-Opens the page in the Chromium of the system, puts the slider between two scales, and draws ``report.png`` beside this
-script.
+Opens the page in the Chromium of the system and draws ``report.png`` beside this script.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ def main(page_file: Path) -> None:
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         page = opened.new_page(viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(170_000)
+        page.set_default_timeout(600_000)
         page.goto(page_file.resolve().as_uri())
         page.wait_for_selector("#picture[data-ready]", state="attached")
         page.wait_for_selector("#curve .scatterlayer")

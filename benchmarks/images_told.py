@@ -3,7 +3,7 @@
     python benchmarks/images_told.py
 
 Writes ``images_told.md``, ``.csv`` and ``.png`` beside this script. One net, strict windows, four Fourier shells, is
-told class and ink in training, each left out in a third of the images. Then it is told them over some shells only, by
+told class and ink in training, each left out in a fifth of the images. Then it is told them over some shells only, by
 the one interface for that (``images.told``, the same as ``kflow image sample --tell class=3@0-2``). Measured are the
 share of samples that the fixed classifier of the digits puts into the class they were told, and the share whose mean
 pixel lies in the third they were told; 10 % and about a third are chance. Intervals are binomial over samples: one net,

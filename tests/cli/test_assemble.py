@@ -146,7 +146,7 @@ def test_results_are_not_overwritten_without_force(
         (["C1CC"], "SMILES"),
         ([""], "empty"),
         (["CCO.O"], "separate molecules"),
-        (["[Na+].[Cl-]"], "separate molecules"),
+        (["[Na+].[Cl-]"], "is a salt"),
         (["[He]"], "at least 2"),
         (["C" * 70], "200"),
         (["[U]C"], "not supported"),

@@ -166,7 +166,7 @@ def test_crystals_can_be_sorted_by_a_calculator(tmp_path: Path) -> None:
         ((UREA, "--seed", "-1"), "seed"),
         ((UREA, "--copies", "0"), "copies"),
         (("C[Si](C)(C)C",), "Si"),
-        (("[Na+].[Cl-]",), "separate molecules"),
+        (("[Na+].[Cl-]",), "is a salt"),
         (("C[CH]C",), "odd number of electrons"),
         (("CCCCCCCC",), "5 rotatable bonds"),
         (("C[C@H](N)C(=O)O", "--groups", "P-1"), "holds both hands"),

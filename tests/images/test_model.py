@@ -203,7 +203,7 @@ def test_settings_that_a_net_does_not_have_are_refused() -> None:
     for changes, said in (
         ({"patch": 2}, "net mlp has no patches"),
         ({"heads": 2}, "net mlp has no attention"),
-        ({"net": "cnn"}, "net 'cnn' is unknown: choose dit, unet, mlp"),
+        ({"net": "cnn"}, "net 'cnn' is unknown: choose dit, unet, conv, mlp"),
         ({"net": "unet", "layers": 5}, "size 8 cannot be halved 4 times: sizes 16 can"),
         ({"prediction": "score"}, "prediction 'score' is unknown"),
         ({"prediction": "residual", "variance": (1.0,)}, "expected 3 positive numbers"),

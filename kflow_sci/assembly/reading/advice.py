@@ -67,9 +67,9 @@ def refuse_parts(mol: Mol, label: str) -> None:
     charges = [Chem.GetFormalCharge(part) for part in parts]
     if any(charges):
         neutral = _neutral_form(max(parts, key=lambda part: part.GetNumHeavyAtoms()))
-        advice = "" if neutral is None else f": give the neutral molecule, {neutral!r}"
+        advice = "give one neutral molecule" if neutral is None else f"give the neutral molecule, {neutral!r}"
         ions = " and ".join(f"{abs(c)}{'+' if c > 0 else '-'}" for c in charges if c)
-        raise MoleculeError(f"{label} is a salt (charges {ions}), and salts are not supported yet{advice}")
+        raise MoleculeError(f"{label} is a salt (charges {ions}), and salts are not supported yet: {advice}")
     names = [Chem.MolToSmiles(part) for part in parts]
     mixture = " ".join(f'"{name}" {4 * names.count(name)}' for name in dict.fromkeys(names))
     raise MoleculeError(

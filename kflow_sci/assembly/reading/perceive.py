@@ -97,7 +97,8 @@ def _best_by_length(mol: Chem.Mol) -> Chem.Mol:
     RDKit takes the first that has the valences: of isonicotinamide N-oxide one with N=O and a quinoid ring.
     """
     length = Chem.Get3DDistanceMatrix(mol)
-    best, least = mol, (np.inf, np.inf)
+    best: Chem.Mol = mol
+    least: tuple[float, float, list[float]] = (np.inf, np.inf, [])
     single = Chem.Mol(mol)
     Chem.Kekulize(single, clearAromaticFlags=True)
     # RDKit's stubs do not know that some of them are None.
@@ -106,14 +107,17 @@ def _best_by_length(mol: Chem.Mol) -> Chem.Mol:
         for structure in structures:
             if structure is None:
                 continue
-            excess = 0.0
+            excess, orders = 0.0, {}
             for bond in structure.GetBonds():
-                i, j = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+                i, j = sorted((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()))
+                orders[i, j] = bond.GetBondTypeAsDouble()
                 radii = COVALENT_RADIUS[bond.GetBeginAtom().GetAtomicNum()]
                 radii += COVALENT_RADIUS[bond.GetEndAtom().GetAtomicNum()]
                 excess += (bond.GetBondTypeAsDouble() - 1.0) * (length[i, j] / radii - 1.0)
             candidate = Chem.Mol(structure)
-            cost = (_charges(candidate), round(excess, 6))
+            # Where two are equal, as in nitro groups, the double bond goes to the first atoms.
+            late = [-orders[pair] for pair in sorted(orders)]
+            cost = (_charges(candidate), round(excess, 3), late)
             if cost < least and not Chem.SanitizeMol(candidate, catchErrors=True):
                 best, least = candidate, cost
     return best

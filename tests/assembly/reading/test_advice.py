@@ -14,8 +14,11 @@ from kflow_sci.errors import MoleculeError
     [
         ("CC(=O)[O-].[Na+]", r"is a salt \(charges 1- and 1\+\).*give the neutral molecule, 'CC\(=O\)O'"),
         ("[Cl-].C[NH3+]", "give the neutral molecule, 'CN'"),
-        ("[Na+].[Cl-]", "salts are not supported yet$"),
-        ("C[N+](C)(C)C.[Br-]", "salts are not supported yet$"),  # no proton to give: there is no neutral form
+        ("[Na+].[Cl-]", "salts are not supported yet: give one neutral molecule$"),
+        (
+            "C[N+](C)(C)C.[Br-]",
+            "salts are not supported yet: give one neutral molecule$",
+        ),  # no proton to give: there is no neutral form
         ("[Fe+2].c1cc[cH-]c1.c1cc[cH-]c1", "element Fe is not supported"),  # and not: a salt
         ("N[Pt](N)(Cl)Cl", "element Pt is not supported"),
         ("*CCO", r"dummy atom \(\*\): put what is attached"),

@@ -25,7 +25,7 @@ from tests.assembly.lattice.test_packing import water
     ("smiles", "message"),
     [
         ("C[Si](C)(C)C", "Si"),
-        ("[Na+].[Cl-]", "separate molecules"),
+        ("[Na+].[Cl-]", "is a salt"),
         ("c1ccccc1.O", "separate molecules"),
         ("C[NH3+]", "charge \\+1"),
         ("C[CH]C", "odd number of electrons"),

@@ -82,8 +82,8 @@ def main() -> None:
         f"{10 * len(INKS) * EACH} samples a row, every class with thin and with thick ink. Of real digits held out the "
         f"classifier names {100 * real:.1f} % rightly.\n\n"
         "Ink is the mean pixel, the coarsest wave there is: it must be told where the first shell moves, and told "
-        "later it does next to nothing. The class is decided on the first shell for the most part, and by the second for "
-        "good; told on the fine half it can only bend what is there.\n\n"
+        "later it does next to nothing. The class is decided on the first shell for the most part, and by the second "
+        "for good; told on the fine half it can only bend what is there.\n\n"
         "![The first six rows of the table, thin digits left and thick ones right](images_told.png)"
     )
     about = Provenance(

@@ -45,32 +45,53 @@ from kflow_sci.transforms.fourier import FourierTransform
 
 HERE = Path(__file__).parent
 CONFIGS = HERE.parent / "configs" / "images"
-PLAIN, STRICT = "plain flow matching", "strict K-Flow"
-METHODS = {PLAIN: "digits_small_plain", "K-Flow": "digits_small_kflow", STRICT: "digits_small_strict"}
+PLAIN, KFLOW, STRICT = (
+    "plain flow matching",
+    "K-Flow, ten modes and the others, overlap 0.5",
+    "strict K-Flow, ten modes",
+)
+METHODS = {
+    PLAIN: "digits_small_plain",
+    "K-Flow, first mode and the others, overlap 0.8": "digits_small_first",
+    "K-Flow, two rings, overlap 0.8": "digits_small_rings",
+    KFLOW: "digits_small_kflow",
+    STRICT: "digits_small_strict",
+}
 CALLS = (8, 16, 32, 64)
 SHELLS = 4  # Fourier shells of equal energy in which the pixels are compared
 SOLVER, CALLS_PER_STEP = "heun", 2
 STEPS = 1500
-COLORS = ("#22262b", "#3d5fe0", "#d08020")
+COLORS = dict(zip(METHODS, ("#22262b", "#2a9d6f", "#8a5cc0", "#3d5fe0", "#d08020"), strict=True))
 
 # What was tried: one net each, which differs from the config of the plain flow in this alone.
-_MODES: dict[str, Any] = {"transform": "pca", "cut": "even", "shells": (10.0,)}
-_HAAR: dict[str, Any] = {"transform": "wavelet", "cut": "even", "wavelet": "haar", "shells": 2}
+_RINGS: dict[str, Any] = {"transform": "fourier", "cut": "energy"}
+_HAAR: dict[str, Any] = {"transform": "wavelet", "wavelet": "haar", "shells": 2}
 CANDIDATES: dict[str, dict[str, Any]] = {
-    "plain, residual by Fourier rings": {},
-    "ten modes and the others, overlap 0.5": {**_MODES, "overlap": 0.5},
-    "plain, residual by modes": {**_MODES, "shells": (1.0, 8.0, 24.0)},
-    "plain, velocity": {"prediction": "velocity"},
-    "ten modes and the others, overlap 0.8": {**_MODES, "overlap": 0.8},
-    "two rings, overlap 0.5": {"shells": 2, "overlap": 0.5},
-    "28 modes and the others, 3 : 1, overlap 0.5": {
-        **_MODES,
-        "shells": (28.0,),
-        "widths": (3.0, 1.0),
+    "plain, residual by four rings": {**_RINGS, "shells": 4},
+    "plain, residual by four sets of modes": {},
+    "plain, velocity": {**_RINGS, "shells": 4, "prediction": "velocity"},
+    "ten modes and the others, overlap 0.5": {"shells": (10.0,), "overlap": 0.5},
+    "ten modes and the others, overlap 0.8": {"shells": (10.0,), "overlap": 0.8},
+    "four sets of modes, overlap 0.8": {"overlap": 0.8},
+    "28 modes and the others, 3 : 1, overlap 0.5": {"shells": (28.0,), "widths": (3.0, 1.0), "overlap": 0.5},
+    "Haar, two shells, overlap 0.8": {**_HAAR, "overlap": 0.8},
+    "two rings, overlap 0.8": {**_RINGS, "shells": 2, "overlap": 0.8},
+    "plain, residual by two rings": {**_RINGS, "shells": 2},
+    "two rings, overlap 0.9": {**_RINGS, "shells": 2, "overlap": 0.9},
+    "two rings, 3 : 1, overlap 0.8": {**_RINGS, "shells": 2, "widths": (3.0, 1.0), "overlap": 0.8},
+    "the first mode and the others, overlap 0.8": {"shells": (1.0,), "overlap": 0.8},
+    "plain, residual by ten modes and the others": {"shells": (10.0,)},
+    "28 modes and the others, overlap 0.8": {"shells": (28.0,), "overlap": 0.8},
+    "four sets of modes, overlap 0.9": {"overlap": 0.9},
+    "three rings, overlap 0.25": {**_RINGS, "shells": 3, "overlap": 0.25},
+    "two rings, overlap 0.8, smoothstep": {**_RINGS, "shells": 2, "overlap": 0.8, "mu": "smoothstep"},
+    "the first mode and the others, overlap 0.5": {"shells": (1.0,), "overlap": 0.5},
+    "the first mode and the others, 1 : 9, overlap 0.5": {
+        "shells": (1.0,),
         "overlap": 0.5,
+        "widths": (1.0, 9.0),
     },
-    "Haar, two shells, overlap 0.7": {**_HAAR, "overlap": 0.7},
-    "ten modes and the others, overlap 0.5, balanced": {**_MODES, "overlap": 0.5, "weighting": "balanced"},
+    "three sets of modes, overlap 0.25": {"shells": (1.0, 10.0), "overlap": 0.25},
 }
 
 Found = Mapping[str, Sequence[Mapping[str, float | None]]]
@@ -172,7 +193,7 @@ def trained(config: ImageTrainConfig, data: tuple[ImageSet, ImageSet]) -> tuple[
     last = result.folder / "last.safetensors"
     digest = str(read_header(last)["data_hash"])[:16]
     model, _ = load_image_model(last)
-    return model, Cells(result.folder / "cells.json", f"{digest} {config.steps}")
+    return model, Cells(result.folder / "cells.json", f"{digest} {config.steps} {SOLVER}")
 
 
 def draw(model: ImageModel, start: Tensor, calls: int, **how: Any) -> Tensor | None:
@@ -270,12 +291,13 @@ def draw_figure(path: Path, found: Found, floor: float, pictures: Mapping[str, T
     grid = figure.add_gridspec(2, 2, height_ratios=[3.2, 2.4])
     curve, bars = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
     for i, row in enumerate(table(found)):
+        color = COLORS[str(row["flow"])]
         calls = [c for c in CALLS if f"at{c}" in row]
         low, mean, high = bounds([row[f"at{c}"] for c in calls])
-        curve.plot(calls, mean, color=COLORS[i], marker="o", markersize=3, label=str(row["flow"]))
-        curve.fill_between(calls, low, high, color=COLORS[i], alpha=0.15, linewidth=0)
+        curve.plot(calls, mean, color=color, marker="o", markersize=3, label=str(row["flow"]))
+        curve.fill_between(calls, low, high, color=color, alpha=0.15, linewidth=0)
         height = bounds([row[f"shell{j}"] for j in range(SHELLS)])[1]
-        bars.bar(np.arange(SHELLS) + (i - 1) * 0.27, height, 0.25, color=COLORS[i])
+        bars.bar(np.arange(SHELLS) + (i - 2) * 0.16, height, 0.15, color=color)
     curve.axhline(floor, color="#9aa0a6", lw=1, ls="--", label="training digits (floor)")
     curve.set(xscale="log", xlabel="network calls", ylabel="Fréchet distance to unseen digits")
     curve.set_xticks(CALLS, [str(c) for c in CALLS])
@@ -339,17 +361,19 @@ def main() -> None:
     """Train, measure, draw, and write the tables."""
     parser = arguments(__doc__, HERE / "images_digits")
     parser.add_argument("--choose", action="store_true", help="what was tried, on the validation part")
+    parser.add_argument("--flows", nargs="+", choices=list(METHODS.values()), default=list(METHODS.values()))
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.choose:
         choose(options)
         return
     ruler, data = judged()
-    found: dict[str, list[dict[str, float | None]]] = {name: [] for name in METHODS}
+    flows = {name: stem for name, stem in METHODS.items() if stem in options.flows or name == PLAIN}
+    found: dict[str, list[dict[str, float | None]]] = {name: [] for name in flows}
     pictures: dict[str, Tensor] = {"unseen digits": ruler.truth}
     parameters = 0
     for seed in range(options.seeds):
-        for name, stem in METHODS.items():
+        for name, stem in flows.items():
             model, cells = trained(config_of(stem, seed, options.runs, steps=options.steps), data)
             found[name].append(measure(ruler, model, cells, seed, options.copies))
             print(f"seed {seed}, {name}: {[found[name][-1][f'at{c}'] for c in CALLS]}", flush=True)

@@ -23,9 +23,11 @@ from typing import Any
 import torch
 from images_digits import (
     COLORS,
+    KFLOW,
     METHODS,
     PLAIN,
     SOLVER,
+    STRICT,
     Cells,
     Ruler,
     arguments,
@@ -47,6 +49,7 @@ from kflow_sci.report.tables import Column, Estimate, Provenance, Row, write_csv
 HERE = Path(__file__).parent
 DROPS = (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)
 CALLS = 32
+FLOWS = (PLAIN, KFLOW, STRICT)
 Scores = dict[str, float]
 
 
@@ -108,7 +111,8 @@ def draw_figure(rows: Sequence[Any], path: Path) -> None:
         "accuracy": "% of samples in the class told",
     }
     for axis, (key, title) in zip(axes, panels.items(), strict=True):
-        for name, color in zip(METHODS, COLORS, strict=True):
+        for name in FLOWS:
+            color = COLORS[name]
             low, mean, high = bounds([row[key] for row in rows if row["flow"] == name])
             at = [100 * drop for drop in DROPS]
             axis.plot(at, mean, color=color, marker="o", markersize=3, label=name)
@@ -126,10 +130,10 @@ def main() -> None:
     options = arguments(__doc__, HERE / "images_drop").parse_args()
     torch.set_num_threads(1)
     ruler, data = judged()
-    found: dict[str, list[dict[float, Scores]]] = {name: [] for name in METHODS}
+    found: dict[str, list[dict[float, Scores]]] = {name: [] for name in FLOWS}
     for seed in range(options.seeds):
-        for name, stem in METHODS.items():
-            model, cells = trained(config_of(stem, seed, options.runs, steps=options.steps), data)
+        for name in FLOWS:
+            model, cells = trained(config_of(METHODS[name], seed, options.runs, steps=options.steps), data)
             scores = {
                 drop: score_told(ruler, model, cells, seed, options.copies, f"drop {drop:g}", drop=drop)
                 for drop in DROPS

@@ -27,7 +27,7 @@ from images_digits import (
     noise,
     trained,
 )
-from images_drop import CALLS, Scores, score_told
+from images_drop import CALLS, FLOWS, Scores, score_told
 
 from kflow_sci import __version__
 from kflow_sci.files import atomic_write
@@ -66,8 +66,8 @@ def main() -> None:
     found: dict[tuple[str, str], list[Scores]] = {}
     spent: dict[tuple[str, str], int] = {}
     for seed in range(options.seeds):
-        for name, stem in METHODS.items():
-            model, cells = trained(config_of(stem, seed, options.runs, steps=options.steps), data)
+        for name in FLOWS:
+            model, cells = trained(config_of(METHODS[name], seed, options.runs, steps=options.steps), data)
             for plan, weights in plans(model.schedule.n_shells).items():
                 guidance = None if all(w == 1 for w in weights) else weights
                 key = "drop 0" if guidance is None else f"guided {weights}"
@@ -123,7 +123,8 @@ def draw_figure(rows: list[Any], path: Path) -> None:
         "by_class": "distance, class by class",
     }
     for axis, (key, title) in zip(axes, titles.items(), strict=True):
-        for name, color in zip(METHODS, COLORS, strict=True):
+        for name in FLOWS:
+            color = COLORS[name]
             mine = [row for row in rows if row["flow"] == name]
             everywhere = [row[key] for row in mine if "all" in row["guidance"]]
             low, mean, high = bounds(everywhere)
